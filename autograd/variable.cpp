@@ -1,0 +1,213 @@
+#include "autograd/variable.h"
+
+#include <atomic>
+#include <queue>
+#include <unordered_map>
+
+#include "tensor/ops.h"
+
+namespace retnet {
+
+/// One value of the graph. An operation's inputs are always older than itself, so the creation number alone is a
+/// topological order, and nothing ever has to be sorted or visited recursively.
+struct Node {
+  Tensor value, grad;
+  const char* op = "leaf";
+  std::uint64_t number = 0;
+  bool requires_grad = false;
+  bool released = false;  // true iff backward() freed the rule
+  std::vector<std::shared_ptr<Node>> inputs;
+  GradientRule rule;
+
+  Node() = default;
+  Node(const Node&) = delete;
+  Node& operator=(const Node&) = delete;
+  ~Node();
+};
+
+namespace {
+
+using NodePtr = std::shared_ptr<Node>;
+
+std::atomic<std::uint64_t> next_number{1};
+thread_local bool recording = true;
+
+std::shared_ptr<Node> make_node(const Tensor& value) {
+  auto node = std::make_shared<Node>();
+  node->value = value;
+  node->number = next_number.fetch_add(1, std::memory_order_relaxed);
+  return node;
+}
+
+const Node& node_of(const Variable& x) {
+  require(x.defined(), "variable", "the variable is undefined");
+  return *x.node();
+}
+
+bool same_kind(const Tensor& a, const Tensor& b) { return a.shape() == b.shape() && a.dtype() == b.dtype(); }
+
+/// Sums gradients that arrive at one value.
+class Accumulator {
+ public:
+  void add(const Tensor& g) {
+    if (!sum_.defined()) {
+      sum_ = g;
+    } else if (sum_.storage().use_count() == 1 && sum_.is_contiguous()) {
+      add_into(sum_, g);
+    } else {
+      // The first gradient may be shared with its rule or with another value, so it is not written to.
+      sum_ = retnet::add(sum_, g);
+    }
+  }
+  const Tensor& sum() const { return sum_; }
+
+ private:
+  Tensor sum_;
+};
+
+/// The gradients that a node's rule returns, after checking that they fit its inputs.
+std::vector<Tensor> checked_rule(const Node& node, const Tensor& g) {
+  std::vector<Tensor> result = node.rule(g);
+  require(result.size() == node.inputs.size(), "backward", "the rule of ", node.op, " returned ", result.size(),
+          " gradients for ", node.inputs.size(), " inputs");
+  for (std::size_t i = 0; i < result.size(); ++i)
+    require(!result[i].defined() || same_kind(result[i], node.inputs[i]->value), "backward", "the rule of ", node.op,
+            " returned a gradient ", result[i].shape(), " ", result[i].dtype(), " for input ", i, ", which is ",
+            node.inputs[i]->value.shape(), " ", node.inputs[i]->value.dtype());
+  return result;
+}
+
+void accumulate_leaf(Node& leaf, const Tensor& g) {
+  // A leaf keeps its gradient for the caller, so it must not share storage with anything in the graph.
+  leaf.grad = leaf.grad.defined() ? add(leaf.grad, g) : (g.storage().use_count() > 1 ? clone(g) : contiguous(g));
+}
+
+}  // namespace
+
+// A long recurrence is a long chain of shared_ptr; releasing it link by link from the outside keeps the destructors
+// from calling one another until the stack is full.
+Node::~Node() {
+  std::vector<std::shared_ptr<Node>> doomed = std::move(inputs);
+  while (!doomed.empty()) {
+    const std::shared_ptr<Node> node = std::move(doomed.back());
+    doomed.pop_back();
+    if (node.use_count() == 1) {
+      for (auto& input : node->inputs) doomed.push_back(std::move(input));
+      node->inputs.clear();
+    }
+  }
+}
+
+Variable::Variable(const Tensor& value, bool requires_grad) : node_(make_node(value)) {
+  require(value.defined(), "variable", "the tensor is undefined");
+  require(!requires_grad || is_floating(value.dtype()), "variable", "only floating tensors have gradients, got ",
+          value.dtype());
+  node_->requires_grad = requires_grad;
+}
+
+const Tensor& Variable::value() const { return node_of(*this).value; }
+const Tensor& Variable::grad() const { return node_of(*this).grad; }
+bool Variable::requires_grad() const { return node_of(*this).requires_grad; }
+
+void Variable::zero_grad() {
+  node_of(*this);
+  node_->grad = Tensor();
+}
+
+void Variable::set_value(const Tensor& value) {
+  require(same_kind(value, this->value()), "set_value", "needs ", shape(), " ", dtype(), ", got ", value.shape(), " ",
+          value.dtype());
+  require(!node_->rule && node_->inputs.empty(), "set_value", "the variable is the result of ", node_->op,
+          "; only a leaf can be set");
+  node_->value = value;
+}
+
+void Variable::set_grad(const Tensor& gradient) {
+  require(same_kind(gradient, value()), "set_grad", "needs ", shape(), " ", dtype(), ", got ", gradient.shape(), " ",
+          gradient.dtype());
+  node_->grad = gradient;
+}
+
+Variable Variable::detach() const { return Variable(value()); }
+
+Variable record(const char* op, const Tensor& y, const std::vector<Variable>& inputs, GradientRule rule) {
+  auto node = make_node(y);
+  node->op = op;
+  bool wanted = false;
+  for (const Variable& input : inputs) wanted |= input.requires_grad();
+  if (wanted && recording) {
+    node->requires_grad = true;
+    node->rule = std::move(rule);
+    node->inputs.reserve(inputs.size());
+    for (const Variable& input : inputs) node->inputs.push_back(input.node());
+  }
+  return Variable(std::move(node));
+}
+
+/// Walks the graph below y from the newest operation to the oldest and hands each leaf's gradient to `leaf(node, g)`.
+template <class Leaf>
+void propagate(const Variable& y, const Tensor& dy, Graph graph, Leaf&& leaf) {
+  require(same_kind(dy, y.value()), "backward", "the gradient must be ", y.shape(), " ", y.dtype(), ", got ",
+          dy.shape(), " ", dy.dtype());
+  const NoGrad no_grad;
+  // The gradients of intermediate values live here and not in the nodes, so that a second pass starts from nothing.
+  const auto older = [](const NodePtr& a, const NodePtr& b) { return a->number < b->number; };
+  std::priority_queue<NodePtr, std::vector<NodePtr>, decltype(older)> due(older);
+  std::unordered_map<Node*, Accumulator> sums;
+  sums[y.node().get()].add(dy);
+  due.push(y.node());
+  while (!due.empty()) {
+    const NodePtr node = due.top();
+    due.pop();
+    Tensor g = sums[node.get()].sum();
+    sums.erase(node.get());
+    require(!node->released, "backward", "the graph of ", node->op, " was released by an earlier backward()");
+    if (!node->rule) {
+      leaf(*node, g);
+      continue;
+    }
+    const std::vector<Tensor> input_gradients = checked_rule(*node, g);
+    for (std::size_t i = 0; i < node->inputs.size(); ++i) {
+      if (!node->inputs[i]->requires_grad || !input_gradients[i].defined()) continue;
+      const auto [entry, first] = sums.try_emplace(node->inputs[i].get());
+      entry->second.add(input_gradients[i]);
+      if (first) due.push(node->inputs[i]);
+    }
+    if (graph == Graph::release) {
+      node->rule = nullptr;
+      node->inputs.clear();
+      node->released = true;
+    }
+  }
+}
+
+void backward(const Variable& y, const Tensor& dy, Graph graph) {
+  require(y.requires_grad(), "backward", "nothing that this value was computed from requires a gradient");
+  propagate(y, dy, graph, accumulate_leaf);
+}
+
+std::vector<Tensor> gradients(const Variable& y, const Tensor& dy, const std::vector<Variable>& inputs) {
+  std::unordered_map<const Node*, Tensor> found;
+  for (const Variable& input : inputs) found[input.node().get()];
+  if (y.requires_grad())
+    propagate(y, dy, Graph::keep, [&](const Node& leaf, const Tensor& g) {
+      const auto entry = found.find(&leaf);
+      require(entry != found.end(), "gradients", "the value depends on a leaf ", leaf.value.shape(),
+              " that requires a gradient and is not among the inputs; pass it as one");
+      entry->second = g;
+    });
+  std::vector<Tensor> result;
+  for (const Variable& input : inputs) result.push_back(found[input.node().get()]);
+  return result;
+}
+
+void backward(const Variable& loss, Graph graph) {
+  require(loss.size() == 1, "backward", "without dL/dy the value must have one element, got ", loss.shape());
+  backward(loss, Tensor::full(loss.shape(), 1, loss.dtype(), loss.value().device()), graph);
+}
+
+Recording::Recording(bool on) : before_(recording) { recording = on; }
+Recording::~Recording() { recording = before_; }
+bool grad_enabled() { return recording; }
+
+}  // namespace retnet

@@ -1,0 +1,45 @@
+# Flags that every target shares, and retnet_library(FOLDER [DEPENDENCY]): one static library per folder.
+
+add_library(retnet_flags INTERFACE)
+target_compile_features(retnet_flags INTERFACE cxx_std_20)
+target_compile_options(retnet_flags INTERFACE
+  -Wall -Wextra -Wpedantic -Wshadow
+  # A product and a sum are fused only where a kernel asks for it, so that the remainder of a vectorised loop
+  # computes the same bits as its body: causality and batch invariance are exact, not approximate.
+  -ffp-contract=off -fno-math-errno -fno-trapping-math)
+if(RETNET_NATIVE)
+  target_compile_options(retnet_flags INTERFACE -march=native)
+endif()
+if(RETNET_SANITIZE)
+  target_compile_options(retnet_flags INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  target_link_options(retnet_flags INTERFACE -fsanitize=address,undefined)
+endif()
+
+# The matrix product is the kernel that asks: all its loops, remainders included, run one and the same chain of fused
+# operations per element.
+set_source_files_properties(${PROJECT_SOURCE_DIR}/kernels/cpu/matmul.cpp PROPERTIES COMPILE_OPTIONS -ffp-contract=fast)
+
+set(RETNET_HAVE_OPENMP OFF)
+if(RETNET_OPENMP)
+  find_package(OpenMP COMPONENTS CXX)
+  if(OpenMP_CXX_FOUND)
+    set(RETNET_HAVE_OPENMP ON)
+  else()
+    message(STATUS "retnet: no OpenMP for ${CMAKE_CXX_COMPILER_ID}; building with one thread")
+  endif()
+endif()
+
+function(retnet_library folder)
+  file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${folder}/*.cpp ${PROJECT_SOURCE_DIR}/${folder}/cpu/*.cpp)
+  list(FILTER sources EXCLUDE REGEX "_main\\.cpp$")
+  add_library(retnet_${folder} STATIC ${sources})
+  target_include_directories(retnet_${folder} PUBLIC
+    $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}> $<INSTALL_INTERFACE:include/retnet>)
+  target_link_libraries(retnet_${folder} PRIVATE $<BUILD_INTERFACE:retnet_flags>)
+  foreach(dependency ${ARGN})
+    target_link_libraries(retnet_${folder} PUBLIC retnet_${dependency})
+  endforeach()
+  if(RETNET_HAVE_OPENMP)
+    target_link_libraries(retnet_${folder} PUBLIC OpenMP::OpenMP_CXX)
+  endif()
+endfunction()

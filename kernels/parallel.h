@@ -1,0 +1,69 @@
+/// @file
+/// Loops over independent pieces of work, and sums whose value does not depend on how many threads computed it.
+///
+/// Every kernel obeys one rule: the work is cut into pieces by the *problem*, never by the number of threads, and
+/// no two pieces write to the same element. Then any number of threads gives the same bits.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#if defined(_OPENMP)
+#include <omp.h>
+#endif
+
+namespace retnet::kernels {
+
+/// Number of threads the next parallel loop may use; 1 without OpenMP.
+inline int num_threads() {
+#if defined(_OPENMP)
+  return omp_get_max_threads();
+#else
+  return 1;
+#endif
+}
+
+/// Sets the number of threads, n >= 1. Without OpenMP there is only one, and this does nothing.
+inline void set_num_threads([[maybe_unused]] int n) {
+#if defined(_OPENMP)
+  omp_set_num_threads(n);
+#endif
+}
+
+/// Fewer elementary operations than this are not worth waking other threads for (about 10 microseconds of work).
+inline constexpr std::int64_t kParallelWork = 32768;
+
+/// Calls `body(i)` for i = 0 .. count-1, on several threads when `count * work` (elementary operations) is large.
+template <class Body>
+void parallel_for(std::int64_t count, std::int64_t work, Body&& body) {
+#if defined(_OPENMP)
+#pragma omp parallel for schedule(static) if (count > 1 && count * work >= kParallelWork)
+#endif
+  for (std::int64_t i = 0; i < count; ++i) body(i);
+}
+
+/// Elements that one piece of an elementwise loop or of a blocked sum covers.
+inline constexpr std::int64_t kBlock = 4096;
+
+/// Calls `body(begin, end)` over consecutive blocks of at most kBlock elements that cover 0 .. n-1.
+template <class Body>
+void parallel_blocks(std::int64_t n, Body&& body) {
+  const std::int64_t blocks = (n + kBlock - 1) / kBlock;
+  parallel_for(blocks, kBlock, [&](std::int64_t b) { body(b * kBlock, std::min(n, (b + 1) * kBlock)); });
+}
+
+/// Sum of `partial(begin, end)` over the blocks of 0 .. n-1, added in index order: the same bits on any number of
+/// threads, which an OpenMP reduction does not give. Accumulates in double.
+template <class Partial>
+double blocked_sum(std::int64_t n, Partial&& partial) {
+  std::vector<double> sums(static_cast<std::size_t>((n + kBlock - 1) / kBlock));
+  parallel_blocks(n, [&](std::int64_t begin, std::int64_t end) {
+    sums[static_cast<std::size_t>(begin / kBlock)] = partial(begin, end);
+  });
+  double total = 0;
+  for (const double s : sums) total += s;
+  return total;
+}
+
+}  // namespace retnet::kernels

@@ -1,0 +1,136 @@
+/// @file
+/// Operations on values. None of them records gradients; autograd/functions.h has the differentiable ones under the
+/// same names. All of them return new tensors unless they say otherwise, take any strides, and throw Error on
+/// dtypes or shapes that do not fit. Operands must share dtype and device: there is no promotion.
+#pragma once
+
+#include "kernels/adamw.h"
+#include "kernels/random.h"
+#include "tensor/tensor.h"
+#include "tensor/views.h"
+
+namespace retnet {
+
+using kernels::RandomKey;
+
+/// @name Copies and conversions
+/// @{
+Tensor contiguous(const Tensor& x);               ///< x itself if its elements are dense in row-major order, else a copy
+Tensor clone(const Tensor& x);                    ///< always a copy, contiguous
+Tensor astype(const Tensor& x, Dtype dtype);      ///< converted, rounded to nearest; x itself if it has that dtype
+void fill(const Tensor& x, double value);         ///< overwrites every element of x, which is contiguous
+void copy_into(const Tensor& to, const Tensor& from);  ///< overwrites the elements that `to` views; equal shapes
+/// Joins tensors along an axis; the other sizes must agree.
+Tensor concat(const std::vector<Tensor>& parts, int axis);
+/// @}
+
+/// @name Elementwise, one operand
+/// @{
+Tensor neg(const Tensor& x);
+Tensor exp(const Tensor& x);
+Tensor log(const Tensor& x);
+Tensor sqrt(const Tensor& x);
+Tensor abs(const Tensor& x);
+Tensor square(const Tensor& x);
+Tensor tanh(const Tensor& x);
+Tensor sigmoid(const Tensor& x);
+Tensor relu(const Tensor& x);
+Tensor swish(const Tensor& x);                ///< x sigmoid(x), the gate of Eq. (8)
+Tensor gelu(const Tensor& x);                 ///< x Phi(x), exact, of Eq. (9)
+Tensor add(const Tensor& x, double c);        ///< x + c
+Tensor mul(const Tensor& x, double c);        ///< c x
+/// Zeroes each element with probability p and divides the others by 1 - p; the mask is a function of `key`.
+Tensor dropout(const Tensor& x, double p, RandomKey key);
+/// @}
+
+/// @name Elementwise, two operands, broadcast by NumPy's rule
+/// @{
+Tensor add(const Tensor& a, const Tensor& b);
+Tensor sub(const Tensor& a, const Tensor& b);
+Tensor mul(const Tensor& a, const Tensor& b);
+Tensor div(const Tensor& a, const Tensor& b);
+Tensor maximum(const Tensor& a, const Tensor& b);        ///< NaN if either is
+Tensor minimum(const Tensor& a, const Tensor& b);        ///< NaN if either is
+Tensor greater_equal(const Tensor& a, const Tensor& b);  ///< 1 where a >= b, else 0
+/// a += b without an allocation; a is contiguous, b has its shape.
+void add_into(const Tensor& a, const Tensor& b);
+/// @}
+
+/// @name Derivatives of elementwise operations: dx from dy and the saved input x or output y
+/// @{
+Tensor exp_grad(const Tensor& y, const Tensor& dy);
+Tensor sqrt_grad(const Tensor& y, const Tensor& dy);
+Tensor abs_grad(const Tensor& x, const Tensor& dy);
+Tensor square_grad(const Tensor& x, const Tensor& dy);
+Tensor tanh_grad(const Tensor& y, const Tensor& dy);
+Tensor sigmoid_grad(const Tensor& y, const Tensor& dy);
+Tensor relu_grad(const Tensor& x, const Tensor& dy);
+Tensor swish_grad(const Tensor& x, const Tensor& dy);
+Tensor gelu_grad(const Tensor& x, const Tensor& dy);
+/// @}
+
+/// @name Reductions; sums accumulate in double, in an order that only the shape decides
+/// @{
+Tensor sum(const Tensor& x);                                ///< of all elements, shape []
+Tensor sum(const Tensor& x, int axis, bool keep = false);   ///< along an axis, which goes, or stays with size 1
+Tensor mean(const Tensor& x);
+Tensor mean(const Tensor& x, int axis, bool keep = false);
+Tensor max(const Tensor& x, int axis, bool keep = false);   ///< NaN if any is
+Tensor argmax(const Tensor& x);                             ///< i32 index of the largest along the last axis
+/// Sums out what broadcasting `shape` to x's shape repeated: the gradient of broadcast_to().
+Tensor sum_to(const Tensor& x, const Shape& shape);
+double sum_squares(const Tensor& x);                        ///< of all elements, in double; x is contiguous
+/// @}
+
+/// C = A B over the last two dimensions, after transposing those of A or B if asked; the leading ones broadcast.
+/// No operand is copied for its strides. Cost 2 m n k operations per matrix.
+Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a = false, bool transpose_b = false);
+
+/// @name Rows: along the last axis
+/// @{
+Tensor softmax(const Tensor& x);
+Tensor softmax_grad(const Tensor& y, const Tensor& dy);
+Tensor log_sum_exp(const Tensor& x);  ///< the last axis goes
+/// What normalize() computes and its gradient needs.
+struct Normalized {
+  Tensor y;     ///< (x - mean) rstd
+  Tensor rstd;  ///< 1 / sqrt(variance + eps) per row
+};
+/// Rows with mean 0 and variance 1; without `center` the mean stays and the mean square becomes 1 (RMSNorm).
+Normalized normalize(const Tensor& x, double eps, bool center = true);
+Tensor normalize_grad(const Normalized& n, const Tensor& dy, bool center = true);
+/// What cross_entropy() computes and its gradient needs.
+struct CrossEntropy {
+  Tensor loss;  ///< per row, in nats
+  Tensor lse;   ///< log-sum-exp per row
+};
+/// -log softmax(logits)[target] per row.  logits [.., V], targets i32 [..]; throws Error on a target outside 0 .. V-1
+CrossEntropy cross_entropy(const Tensor& logits, const Tensor& targets);
+Tensor cross_entropy_grad(const CrossEntropy& saved, const Tensor& logits, const Tensor& targets, const Tensor& dloss);
+/// @}
+
+/// @name Indexing
+/// @{
+/// table[ids]: [V, d] and i32 [..] give [.., d]. @throws Error on an id outside 0 .. V-1
+Tensor embedding(const Tensor& table, const Tensor& ids);
+Tensor embedding_grad(const Tensor& dy, const Tensor& ids, std::int64_t vocab);  ///< [vocab, d]
+/// x[.., ids]: one element of each row.  x [.., n], ids i32 [..]
+Tensor gather(const Tensor& x, const Tensor& ids);
+Tensor gather_grad(const Tensor& dy, const Tensor& ids, std::int64_t n);  ///< [.., n]
+/// @}
+
+/// Rotates pairs of neighbours of x [B, T, H, dk] by the angles behind the tables [T, dk/2]; see R1.
+/// The tables have x's dtype (f32 for bf16). `inverse` turns the other way.
+Tensor rotate(const Tensor& x, const Tensor& cosines, const Tensor& sines, bool inverse = false);
+
+/// @name Random tensors: pure functions of shape and key
+/// @{
+Tensor rand_uniform(const Shape& shape, RandomKey key, double low = 0, double high = 1, Dtype dtype = Dtype::f32);
+Tensor rand_normal(const Shape& shape, RandomKey key, double mean = 0, double deviation = 1, Dtype dtype = Dtype::f32);
+/// @}
+
+/// One AdamW update in place: w, m, v and the gradient are contiguous and of one shape, in f32 or f64.
+void adamw_update(const kernels::AdamW& settings, const Tensor& w, const Tensor& m, const Tensor& v,
+                  const Tensor& gradient);
+
+}  // namespace retnet

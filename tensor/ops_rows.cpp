@@ -1,0 +1,140 @@
+#include "kernels/norm.h"
+#include "kernels/rotation.h"
+#include "kernels/softmax.h"
+
+#include "tensor/dispatch.h"
+#include "tensor/ops.h"
+
+namespace retnet {
+namespace {
+
+Shape without_last(const Shape& shape) { return Shape(shape.begin(), shape.end() - 1); }
+
+/// Length of the rows of x. @throws Error in the name of `op` unless there is at least one element in a row
+std::int64_t row_length(const char* op, const Tensor& x) {
+  require(x.defined() && x.rank() >= 1 && x.dim(-1) >= 1, op, "needs rows of at least one element, got shape ",
+          x.shape());
+  return x.dim(-1);
+}
+
+void require_like(const char* op, const Tensor& a, const Tensor& b) {
+  require(a.shape() == b.shape() && a.dtype() == b.dtype(), op, "operands differ, got ", a.shape(), " ", a.dtype(),
+          " and ", b.shape(), " ", b.dtype());
+}
+
+Dtype accum_dtype(Dtype dtype) { return dtype == Dtype::bf16 ? Dtype::f32 : dtype; }
+
+void require_targets(const Tensor& logits, const Tensor& targets) {
+  const std::int64_t n = row_length("cross_entropy", logits);
+  require(targets.dtype() == Dtype::i32, "cross_entropy", "targets must be i32, got ", targets.dtype());
+  require(targets.shape() == without_last(logits.shape()), "cross_entropy", "logits ", logits.shape(),
+          " need targets ", without_last(logits.shape()), ", got ", targets.shape());
+  const std::int32_t* t = targets.data<std::int32_t>();
+  for (std::int64_t i = 0; i < targets.size(); ++i)
+    require(t[i] >= 0 && t[i] < n, "cross_entropy", "targets must be in 0 .. ", n - 1, ", got ", t[i]);
+}
+
+}  // namespace
+
+Tensor softmax(const Tensor& input) {
+  const std::int64_t n = row_length("softmax", input);
+  const Tensor x = contiguous(input);
+  Tensor y = Tensor::empty(x.shape(), x.dtype(), x.device());
+  dispatch("softmax", x, [&]<class T>(auto exec, Type<T>) {
+    kernels::softmax(exec, y.data<T>(), static_cast<const T*>(x.data<T>()), x.size() / n, n);
+  });
+  return y;
+}
+
+Tensor softmax_grad(const Tensor& y, const Tensor& dy) {
+  require_like("softmax_grad", y, dy);
+  const std::int64_t n = row_length("softmax_grad", y);
+  const Tensor grad = contiguous(dy);
+  Tensor dx = Tensor::empty(y.shape(), y.dtype(), y.device());
+  dispatch("softmax_grad", y, [&]<class T>(auto exec, Type<T>) {
+    kernels::softmax_grad(exec, dx.data<T>(), static_cast<const T*>(grad.data<T>()),
+                          static_cast<const T*>(y.data<T>()), y.size() / n, n);
+  });
+  return dx;
+}
+
+Tensor log_sum_exp(const Tensor& input) {
+  const std::int64_t n = row_length("log_sum_exp", input);
+  const Tensor x = contiguous(input);
+  Tensor y = Tensor::empty(without_last(x.shape()), x.dtype(), x.device());
+  dispatch("log_sum_exp", x, [&]<class T>(auto exec, Type<T>) {
+    kernels::log_sum_exp(exec, y.data<T>(), static_cast<const T*>(x.data<T>()), y.size(), n);
+  });
+  return y;
+}
+
+Normalized normalize(const Tensor& input, double eps, bool center) {
+  const std::int64_t n = row_length("normalize", input);
+  const Tensor x = contiguous(input);
+  Normalized result{Tensor::empty(x.shape(), x.dtype(), x.device()),
+                    Tensor::empty(without_last(x.shape()), accum_dtype(x.dtype()), x.device())};
+  dispatch("normalize", x, [&]<class T>(auto exec, Type<T>) {
+    kernels::normalize(exec, result.y.data<T>(), result.rstd.data<accum_t<T>>(), static_cast<const T*>(x.data<T>()),
+                       x.size() / n, n, eps, center);
+  });
+  return result;
+}
+
+Tensor normalize_grad(const Normalized& saved, const Tensor& dy, bool center) {
+  require_like("normalize_grad", saved.y, dy);
+  const std::int64_t n = row_length("normalize_grad", dy);
+  const Tensor grad = contiguous(dy);
+  Tensor dx = Tensor::empty(dy.shape(), dy.dtype(), dy.device());
+  dispatch("normalize_grad", dy, [&]<class T>(auto exec, Type<T>) {
+    kernels::normalize_grad(exec, dx.data<T>(), static_cast<const T*>(grad.data<T>()),
+                            static_cast<const T*>(saved.y.data<T>()),
+                            static_cast<const accum_t<T>*>(saved.rstd.data<accum_t<T>>()), dy.size() / n, n, center);
+  });
+  return dx;
+}
+
+CrossEntropy cross_entropy(const Tensor& input, const Tensor& target_ids) {
+  const Tensor x = contiguous(input), targets = contiguous(target_ids);
+  require_targets(x, targets);
+  CrossEntropy result{Tensor::empty(targets.shape(), x.dtype(), x.device()),
+                      Tensor::empty(targets.shape(), x.dtype(), x.device())};
+  dispatch("cross_entropy", x, [&]<class T>(auto exec, Type<T>) {
+    kernels::cross_entropy(exec, result.loss.data<T>(), result.lse.data<T>(), static_cast<const T*>(x.data<T>()),
+                           static_cast<const std::int32_t*>(targets.data<std::int32_t>()), targets.size(), x.dim(-1));
+  });
+  return result;
+}
+
+Tensor cross_entropy_grad(const CrossEntropy& saved, const Tensor& logits, const Tensor& target_ids,
+                          const Tensor& dloss) {
+  const Tensor x = contiguous(logits), targets = contiguous(target_ids), grad = contiguous(dloss);
+  require_like("cross_entropy_grad", saved.loss, dloss);
+  Tensor dx = Tensor::empty(x.shape(), x.dtype(), x.device());
+  dispatch("cross_entropy_grad", x, [&]<class T>(auto exec, Type<T>) {
+    kernels::cross_entropy_grad(exec, dx.data<T>(), static_cast<const T*>(grad.data<T>()),
+                                static_cast<const T*>(x.data<T>()), static_cast<const T*>(saved.lse.data<T>()),
+                                static_cast<const std::int32_t*>(targets.data<std::int32_t>()), targets.size(),
+                                x.dim(-1));
+  });
+  return dx;
+}
+
+Tensor rotate(const Tensor& input, const Tensor& cosines, const Tensor& sines, bool inverse) {
+  require(input.rank() == 4 && input.dim(3) % 2 == 0, "rotate", "needs [B, T, H, dk] with an even dk, got ",
+          input.shape());
+  const Shape table{input.dim(1), input.dim(3) / 2};
+  require(cosines.shape() == table && sines.shape() == table, "rotate", input.shape(), " needs tables of shape ",
+          table, ", got ", cosines.shape(), " and ", sines.shape());
+  require(cosines.dtype() == accum_dtype(input.dtype()) && sines.dtype() == cosines.dtype(), "rotate", input.dtype(),
+          " needs tables in ", accum_dtype(input.dtype()), ", got ", cosines.dtype());
+  const Tensor x = contiguous(input), c = contiguous(cosines), s = contiguous(sines);
+  Tensor y = Tensor::empty(x.shape(), x.dtype(), x.device());
+  dispatch("rotate", x, [&]<class T>(auto exec, Type<T>) {
+    using A = accum_t<T>;
+    kernels::rotate(exec, y.data<T>(), static_cast<const T*>(x.data<T>()), static_cast<const A*>(c.data<A>()),
+                    static_cast<const A*>(s.data<A>()), x.dim(0), x.dim(1), x.dim(2), x.dim(3), inverse);
+  });
+  return y;
+}
+
+}  // namespace retnet

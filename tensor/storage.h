@@ -1,0 +1,46 @@
+/// @file
+/// Reference-counted bytes on one device, recycled by a caching allocator.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "tensor/dtype.h"
+
+namespace retnet {
+
+/// A block of memory that one or more tensors view. Aligned to 64 bytes; contents undefined, or NaN (0xFF bytes)
+/// while poisoning is on.
+class Storage {
+ public:
+  /// @throws Error when the memory cannot be had, saying how much was asked for
+  Storage(std::int64_t bytes, Device device);
+  ~Storage();
+  Storage(const Storage&) = delete;
+  Storage& operator=(const Storage&) = delete;
+
+  void* data() const { return data_; }
+  std::int64_t bytes() const { return bytes_; }
+  Device device() const { return device_; }
+
+ private:
+  void* data_ = nullptr;
+  std::int64_t bytes_ = 0;
+  Device device_ = Device::cpu;
+};
+
+using StoragePtr = std::shared_ptr<Storage>;
+
+/// Bytes in live storages, the largest that number has been, and bytes kept for reuse.
+struct MemoryStats {
+  std::int64_t live = 0, peak = 0, cached = 0;
+};
+MemoryStats memory_stats();
+void reset_peak_memory();      ///< the peak restarts at what is live now
+void release_cached_memory();  ///< returns every unused block to the system
+
+/// While on, new storage is filled with 0xFF bytes, a NaN in every floating dtype, so that reading memory that
+/// nobody wrote shows. Off by default; the tests turn it on. Environment: RETNET_POISON=1.
+void set_poison(bool on);
+
+}  // namespace retnet

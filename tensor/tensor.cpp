@@ -1,0 +1,101 @@
+#include "tensor/tensor.h"
+
+#include "kernels/copy.h"
+#include "tensor/dispatch.h"
+#include "tensor/ops.h"
+
+namespace retnet {
+
+Tensor::Tensor(StoragePtr storage, std::int64_t offset, const Shape& shape, const Strides& strides, Dtype dtype)
+    : storage_(std::move(storage)), offset_(offset), size_(count(shape)), shape_(shape), strides_(strides),
+      dtype_(dtype) {}
+
+Tensor Tensor::empty(const Shape& shape, Dtype dtype, Device device) {
+  const std::int64_t n = count(shape);
+  require(n < std::int64_t{1} << 58, "empty", "a tensor of shape ", shape, " is too large for any memory");
+  return {std::make_shared<Storage>(n * size_of(dtype), device), 0, shape, contiguous_strides(shape), dtype};
+}
+
+Tensor Tensor::zeros(const Shape& shape, Dtype dtype, Device device) { return full(shape, 0, dtype, device); }
+
+Tensor Tensor::full(const Shape& shape, double value, Dtype dtype, Device device) {
+  Tensor x = empty(shape, dtype, device);
+  fill(x, value);
+  return x;
+}
+
+Tensor Tensor::scalar(double value, Dtype dtype, Device device) { return full({}, value, dtype, device); }
+
+Tensor Tensor::arange(std::int64_t n, Dtype dtype) {
+  std::vector<double> values(static_cast<std::size_t>(n));
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<double>(i);
+  return astype(from(values, {n}), dtype);
+}
+
+template <class T>
+Tensor Tensor::from(const std::vector<T>& values, const Shape& shape) {
+  require(static_cast<std::int64_t>(values.size()) == count(shape), "from", "shape ", shape, " needs ", count(shape),
+          " values, got ", values.size());
+  Tensor x = empty(shape, dtype_of<T>);
+  std::copy(values.begin(), values.end(), x.data<T>());
+  return x;
+}
+
+std::int64_t Tensor::dim(int axis) const { return shape_[normalize_axis("dim", axis, rank())]; }
+
+bool Tensor::is_contiguous() const {
+  if (size_ <= 1) return true;
+  std::int64_t step = 1;
+  for (int i = rank() - 1; i >= 0; --i) {
+    if (shape_[i] != 1 && strides_[i] != step) return false;
+    step *= shape_[i];
+  }
+  return true;
+}
+
+template <class T>
+T* Tensor::data() const {
+  require(defined(), "data", "the tensor is undefined");
+  require(dtype_of<T> == dtype_, "data", "asked for ", dtype_of<T>, " but the tensor is ", dtype_);
+  return static_cast<T*>(storage_->data()) + offset_;
+}
+
+double Tensor::item() const {
+  require(size_ == 1 && defined(), "item", "needs exactly one element, got shape ", shape_);
+  return to_vector<double>()[0];
+}
+
+double Tensor::at(const std::vector<std::int64_t>& index) const {
+  require(static_cast<int>(index.size()) == rank(), "at", "needs ", rank(), " indices for ", shape_, ", got ",
+          index.size());
+  std::int64_t position = offset_;
+  for (int i = 0; i < rank(); ++i) {
+    const std::int64_t at = index[static_cast<std::size_t>(i)];
+    require(at >= 0 && at < shape_[i], "at", "index ", at, " is out of range in dimension ", i, " of ", shape_);
+    position += at * strides_[i];
+  }
+  return Tensor(storage_, position, {}, {}, dtype_).item();
+}
+
+template <class T>
+std::vector<T> Tensor::to_vector() const {
+  const Tensor dense = contiguous(astype(to(Device::cpu), dtype_of<T>));
+  return std::vector<T>(dense.data<T>(), dense.data<T>() + dense.size());
+}
+
+Tensor Tensor::to(Device device) const {
+  require(defined(), "to", "the tensor is undefined");
+  if (device == this->device()) return *this;
+  fail("to", "this build has no GPU; configure with -DRETNET_GPU=amd or nvidia");
+}
+
+#define RETNET_TENSOR(T)                                                  \
+  template Tensor Tensor::from<T>(const std::vector<T>&, const Shape&);   \
+  template T* Tensor::data<T>() const;                                    \
+  template std::vector<T> Tensor::to_vector<T>() const;
+RETNET_TENSOR(float)
+RETNET_TENSOR(double)
+RETNET_TENSOR(bf16)
+RETNET_TENSOR(std::int32_t)
+
+}  // namespace retnet

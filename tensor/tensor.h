@@ -1,0 +1,77 @@
+/// @file
+/// Tensor: a strided view of reference-counted storage.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "tensor/dtype.h"
+#include "tensor/error.h"
+#include "tensor/shape.h"
+#include "tensor/storage.h"
+
+namespace retnet {
+
+/// A view of numbers: storage, offset, shape, strides, dtype. Copying a Tensor copies the view and shares the
+/// numbers. A default-constructed Tensor is undefined: it has no storage and stands for "none".
+class Tensor {
+ public:
+  Tensor() = default;
+
+  /// @name Creation
+  /// @{
+  static Tensor empty(const Shape& shape, Dtype dtype = Dtype::f32, Device device = Device::cpu);  ///< undefined contents
+  static Tensor zeros(const Shape& shape, Dtype dtype = Dtype::f32, Device device = Device::cpu);
+  static Tensor full(const Shape& shape, double value, Dtype dtype = Dtype::f32, Device device = Device::cpu);
+  static Tensor scalar(double value, Dtype dtype = Dtype::f32, Device device = Device::cpu);  ///< shape []
+  /// 0, 1, .., n-1
+  static Tensor arange(std::int64_t n, Dtype dtype = Dtype::f32);
+  /// Copies `values`, in row-major order. @throws Error unless values.size() is the number of elements
+  template <class T>
+  static Tensor from(const std::vector<T>& values, const Shape& shape);
+  /// A view of existing storage; the caller vouches that every element lies inside it.
+  Tensor(StoragePtr storage, std::int64_t offset, const Shape& shape, const Strides& strides, Dtype dtype);
+  /// @}
+
+  /// @name Description
+  /// @{
+  bool defined() const { return storage_ != nullptr; }
+  const Shape& shape() const { return shape_; }
+  const Strides& strides() const { return strides_; }
+  int rank() const { return shape_.rank(); }
+  std::int64_t size() const { return size_; }    ///< number of elements
+  std::int64_t dim(int axis) const;              ///< size along an axis; -1 is the last
+  Dtype dtype() const { return dtype_; }
+  Device device() const { return storage_ ? storage_->device() : Device::cpu; }
+  bool is_contiguous() const;                    ///< true iff the elements are dense in row-major order
+  const StoragePtr& storage() const { return storage_; }
+  std::int64_t offset() const { return offset_; }  ///< of the first element, in elements
+  /// @}
+
+  /// Pointer to the first element. @throws Error unless `T` is the C++ type of dtype()
+  template <class T>
+  T* data() const;
+
+  /// The only element, as a double. @throws Error unless size() == 1
+  double item() const;
+  /// One element, as a double, by its index in every dimension. @throws Error when out of range
+  double at(const std::vector<std::int64_t>& index) const;
+  /// All elements in row-major order, converted to `T`.
+  template <class T>
+  std::vector<T> to_vector() const;
+
+  /// A copy on another device, or this tensor itself when it is there already. Synchronises.
+  Tensor to(Device device) const;
+
+ private:
+  StoragePtr storage_;
+  std::int64_t offset_ = 0, size_ = 0;
+  Shape shape_;
+  Strides strides_;
+  Dtype dtype_ = Dtype::f32;
+};
+
+/// Shape, dtype and, per row, the numbers; long dimensions are abbreviated with "...".
+std::ostream& operator<<(std::ostream& out, const Tensor& x);
+
+}  // namespace retnet

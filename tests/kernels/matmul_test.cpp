@@ -1,0 +1,317 @@
+// The matrix product: values against the definition, the order of its sums, and the edges of its memory.
+
+#include "kernels/matmul.h"
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <random>
+#include <vector>
+
+#include "kernels/parallel.h"
+#include "tests/support/test.h"
+
+namespace retnet::kernels {
+namespace {
+
+using Index = std::int64_t;
+
+/// Largest error, relative to the sum of |a| |b|: a bound per dtype, about ten times what is measured.
+template <class T>
+constexpr double kTolerance = 1e-6;
+template <>
+constexpr double kTolerance<double> = 1e-13;
+template <>
+constexpr double kTolerance<bf16> = 1e-2;
+
+/// Elements between -1 and 1, the same for the same seed; vectors of exactly the size that the product may
+/// touch, so that AddressSanitizer sees every step too far.
+template <class T>
+std::vector<T> random(Index size, unsigned seed) {
+  std::mt19937 bits(seed);
+  std::uniform_real_distribution<double> uniform(-1, 1);
+  std::vector<T> x(static_cast<std::size_t>(size));
+  for (T& value : x) value = static_cast<T>(uniform(bits));
+  return x;
+}
+
+template <class T>
+bool same_bits(const T* x, const T* y, Index size) {
+  return std::memcmp(x, y, static_cast<std::size_t>(size) * sizeof(T)) == 0;
+}
+template <class T>
+bool same_bits(const std::vector<T>& x, const std::vector<T>& y) {
+  return x.size() == y.size() && same_bits(x.data(), y.data(), static_cast<Index>(x.size()));
+}
+
+/// A[m, k] and B[k, n], each transposed in memory or not, with `gap` unused elements after every row in
+/// memory.
+Matmul product(Index m, Index n, Index k, bool ta = false, bool tb = false, Index gap = 0) {
+  Matmul s;
+  s.m = m, s.n = n, s.k = k;
+  s.a_row = ta ? 1 : k + gap, s.a_col = ta ? m + gap : 1;
+  s.b_row = tb ? 1 : n + gap, s.b_col = tb ? k + gap : 1;
+  s.c_row = n + gap;
+  return s;
+}
+
+/// One more than the largest offset among rows x columns elements.
+Index extent(Index rows, Index row, Index columns, Index column) {
+  return rows * columns == 0 ? 0 : (rows - 1) * row + (columns - 1) * column + 1;
+}
+Index a_extent(const Matmul& s) { return extent(s.m, s.a_row, s.k, s.a_col); }
+Index b_extent(const Matmul& s) { return extent(s.k, s.b_row, s.n, s.b_col); }
+Index c_extent(const Matmul& s) { return extent(s.m, s.c_row, s.n, 1); }
+
+/// Adds a batch dimension in front; a step of 0 repeats the operand.
+void add_batch(Matmul& s, Index size, Index a_step, Index b_step, Index c_step) {
+  const int d = s.batch_rank++;
+  s.batch[d] = size, s.a_batch[d] = a_step, s.b_batch[d] = b_step, s.c_batch[d] = c_step;
+}
+
+template <class T>
+std::vector<double> widen(const std::vector<T>& x, bool absolute = false) {
+  std::vector<double> y;
+  for (const T& value : x)
+    y.push_back(absolute ? std::abs(static_cast<double>(value)) : static_cast<double>(value));
+  return y;
+}
+
+/// Largest |C - oracle| / sum |a| |b| where both start from `c`; elements that the product does not own must
+/// keep their bits, for their scale is 0. NaN if anything is NaN.
+template <class T>
+double error(const Matmul& s, const std::vector<T>& c, const std::vector<T>& a, const std::vector<T>& b) {
+  std::vector<T> fast = c;
+  matmul(Cpu{}, s, fast.data(), a.data(), b.data());
+  std::vector<double> exact = widen(c), scale(c.size());
+  matmul_naive(Cpu{}, s, exact.data(), widen(a).data(), widen(b).data());
+  Matmul magnitude = s;
+  magnitude.accumulate = true;
+  if (s.accumulate) scale = widen(c, true);
+  matmul_naive(Cpu{}, magnitude, scale.data(), widen(a, true).data(), widen(b, true).data());
+  double worst = 0;
+  for (std::size_t i = 0; i < c.size(); ++i) {
+    const double difference = std::abs(static_cast<double>(fast[i]) - exact[i]);
+    if (difference == 0) continue;
+    const double relative = difference / scale[i];  // infinite where nothing should have changed
+    if (!(relative <= worst)) worst = relative;
+  }
+  return worst;
+}
+
+template <class T>
+void check_values(const Matmul& s, Index a_size, Index b_size, Index c_size) {
+  CAPTURE(sizeof(T), s.m, s.n, s.k, s.a_row, s.a_col, s.b_row, s.b_col, s.c_row, s.batch_rank, s.accumulate);
+  CHECK(error(s, random<T>(c_size, 1), random<T>(a_size, 2), random<T>(b_size, 3)) <= kTolerance<T>);
+}
+void check_all_types(const Matmul& s, Index a_size, Index b_size, Index c_size) {
+  check_values<float>(s, a_size, b_size, c_size);
+  check_values<double>(s, a_size, b_size, c_size);
+  check_values<bf16>(s, a_size, b_size, c_size);
+}
+
+TEST_CASE("matmul equals its definition for every size and transposition", "[matmul]") {
+  const Index sizes[] = {1, 2, 7, 17, 33, 64, 100, 257};
+  std::mt19937 bits(7);
+  const auto pick = [&] { return sizes[bits() % 8]; };
+  for (int round = 0; round < 120; ++round) {
+    Matmul s = product(pick(), pick(), pick(), round & 1, round & 2, round & 4 ? 3 : 0);
+    s.accumulate = round & 8;
+    check_all_types(s, a_extent(s), b_extent(s), c_extent(s));
+  }
+}
+
+TEST_CASE("matmul of several slices and tiles equals its definition", "[matmul]") {
+  for (const bool t : {false, true}) {
+    Matmul s = product(300, 530, 700, t, t, 5);
+    check_all_types(s, a_extent(s), b_extent(s), c_extent(s));
+    s.accumulate = true;
+    check_all_types(s, a_extent(s), b_extent(s), c_extent(s));
+  }
+}
+
+TEST_CASE("matmul takes operands with no contiguous dimension", "[matmul]") {
+  Matmul s = product(37, 41, 290);
+  s.a_col = 2, s.a_row = 2 * 290 + 1;
+  s.b_col = 3, s.b_row = 3 * 41 + 2;
+  check_all_types(s, a_extent(s), b_extent(s), c_extent(s));
+}
+
+TEST_CASE("matmul repeats an operand along a batch step of 0", "[matmul][batch]") {
+  for (const bool repeat_b : {false, true}) {
+    Matmul s = product(17, 33, 40, false, true);
+    const Index A = a_extent(s), B = b_extent(s), C = c_extent(s);
+    add_batch(s, 3, repeat_b ? 2 * A : 0, repeat_b ? 0 : 2 * B, 2 * C);
+    add_batch(s, 2, A, B, C);
+    check_all_types(s, 6 * A, 6 * B, 6 * C);
+  }
+}
+
+TEST_CASE("matmul multiplies the heads of [B, T, H, D] where they lie", "[matmul][batch]") {
+  const Index B = 3, T = 65, H = 4, D = 24;  // scores [B, H, T, T] = Q K^T, then scores V
+  Matmul scores;
+  scores.m = T, scores.n = T, scores.k = D;
+  scores.a_row = H * D, scores.b_row = 1, scores.b_col = H * D, scores.c_row = T;
+  add_batch(scores, B, T * H * D, T * H * D, H * T * T);
+  add_batch(scores, H, D, D, T * T);
+  check_all_types(scores, B * T * H * D, B * T * H * D, B * H * T * T);
+
+  Matmul output;
+  output.m = T, output.n = D, output.k = T;
+  output.a_row = T, output.b_row = H * D, output.c_row = H * D;
+  add_batch(output, B, H * T * T, T * H * D, T * H * D);
+  add_batch(output, H, T * T, D, D);
+  check_all_types(output, B * H * T * T, B * T * H * D, B * T * H * D);
+}
+
+TEST_CASE("matmul over k = 0 is zero, or leaves what it adds to", "[matmul]") {
+  Matmul s = product(3, 5, 0, false, false, 2);
+  const std::vector<float> before = random<float>(c_extent(s), 1);
+  std::vector<float> c = before;
+  s.accumulate = true;
+  matmul<float>(Cpu{}, s, c.data(), nullptr, nullptr);
+  CHECK(same_bits(c, before));
+  s.accumulate = false;
+  matmul<float>(Cpu{}, s, c.data(), nullptr, nullptr);
+  for (Index i = 0; i < s.m; ++i)
+    for (Index j = 0; j < s.c_row && i * s.c_row + j < c_extent(s); ++j) {
+      const auto at = static_cast<std::size_t>(i * s.c_row + j);
+      CHECK(c[at] == (j < s.n ? 0.0f : before[at]));
+    }
+}
+
+TEST_CASE("an empty matmul touches nothing", "[matmul]") {
+  Matmul empty_batch = product(2, 2, 2);
+  add_batch(empty_batch, 0, 4, 4, 4);
+  for (const Matmul& s : {product(0, 3, 4), product(3, 0, 4), product(0, 0, 0), empty_batch})
+    matmul<float>(Cpu{}, s, nullptr, nullptr, nullptr);
+}
+
+/// The product with fresh operands, from one seed.
+template <class T>
+std::vector<T> multiply(const Matmul& s, const std::vector<T>& a, const std::vector<T>& b) {
+  std::vector<T> c(static_cast<std::size_t>(c_extent(s)));
+  matmul(Cpu{}, s, c.data(), a.data(), b.data());
+  return c;
+}
+
+template <class T>
+void check_threads() {
+  const int before = num_threads();
+  for (const bool t : {false, true})
+    for (const Matmul& s :
+         {product(1, 900, 600, t, t), product(130, 70, 900, t, t), product(520, 600, 270, t, t)}) {
+      const std::vector<T> a = random<T>(a_extent(s), 1), b = random<T>(b_extent(s), 2);
+      set_num_threads(1);
+      const std::vector<T> one = multiply(s, a, b);
+      for (const int threads : {2, 3, 8}) {
+        CAPTURE(sizeof(T), s.m, threads);
+        set_num_threads(threads);
+        CHECK(same_bits(multiply(s, a, b), one));
+      }
+    }
+  set_num_threads(before);
+}
+
+TEST_CASE("matmul has the same bits for any number of threads", "[matmul][bits]") {
+  check_threads<float>();
+  check_threads<double>();
+  check_threads<bf16>();
+}
+
+/// Rows of A alone, and columns of B alone, against the same rows and columns of the whole product.
+template <class T>
+void check_parts(bool ta, bool tb) {
+  const Index m = 300, n = 333, k = 523;
+  const Matmul whole = product(m, n, k, ta, tb);
+  const std::vector<T> a = random<T>(m * k, 1), b = random<T>(k * n, 2), c = multiply(whole, a, b);
+  for (const Index rows : {1, 2, 3, 5, 8, 13, 16, 29, 64, 211})
+    for (const Index columns : {1, 15, 32, 47, 128, 270}) {
+      const Index i = (rows * 7) % (m - rows + 1), j = (columns * 5) % (n - columns + 1);
+      Matmul part = whole;
+      part.m = rows, part.n = columns;
+      std::vector<T> c_part(c.size());
+      matmul(Cpu{}, part, c_part.data(), a.data() + i * whole.a_row, b.data() + j * whole.b_col);
+      bool same = true;
+      for (Index r = 0; r < rows; ++r)
+        same = same && same_bits(&c_part[static_cast<std::size_t>(r * n)],
+                                 &c[static_cast<std::size_t>((i + r) * n + j)], columns);
+      CAPTURE(sizeof(T), ta, tb, rows, columns);
+      CHECK(same);
+    }
+}
+
+TEST_CASE("the bits of an element of matmul do not depend on m, n or its place", "[matmul][bits]") {
+  for (const bool ta : {false, true})
+    for (const bool tb : {false, true}) {
+      check_parts<float>(ta, tb);
+      check_parts<double>(ta, tb);
+      check_parts<bf16>(ta, tb);
+    }
+}
+
+TEST_CASE("the bits of a matmul do not depend on its memory layout", "[matmul][bits]") {
+  const Index m = 45, n = 77, k = 300;
+  const std::vector<float> a = random<float>(m * k, 1), b = random<float>(k * n, 2);
+  std::vector<float> a_t(a.size()), b_t(b.size());
+  for (Index i = 0; i < m; ++i)
+    for (Index p = 0; p < k; ++p)
+      a_t[static_cast<std::size_t>(p * m + i)] = a[static_cast<std::size_t>(i * k + p)];
+  for (Index p = 0; p < k; ++p)
+    for (Index j = 0; j < n; ++j)
+      b_t[static_cast<std::size_t>(j * k + p)] = b[static_cast<std::size_t>(p * n + j)];
+  const std::vector<float> c = multiply(product(m, n, k), a, b);
+  CHECK(same_bits(multiply(product(m, n, k, true, false), a_t, b), c));
+  CHECK(same_bits(multiply(product(m, n, k, false, true), a, b_t), c));
+  CHECK(same_bits(multiply(product(m, n, k, true, true), a_t, b_t), c));
+}
+
+TEST_CASE("the bits of a member of a batch are those of the product alone", "[matmul][bits][batch]") {
+  for (const Index m : {1, 20, 70}) {
+    const Matmul alone = product(m, 64, 32, false, true);
+    const Index A = a_extent(alone), B = b_extent(alone), C = c_extent(alone), count = 50;
+    Matmul s = alone;
+    add_batch(s, count, A, B, C);
+    const std::vector<float> a = random<float>(count * A, 1), b = random<float>(count * B, 2);
+    std::vector<float> c(static_cast<std::size_t>(count * C)), c_alone(static_cast<std::size_t>(C));
+    matmul(Cpu{}, s, c.data(), a.data(), b.data());
+    for (const Index index : {Index{0}, Index{17}, count - 1}) {
+      matmul(Cpu{}, alone, c_alone.data(), a.data() + index * A, b.data() + index * B);
+      CHECK(same_bits(c_alone.data(), c.data() + index * C, C));
+    }
+  }
+}
+
+TEST_CASE("NaN and infinity reach their row or column of matmul and nothing else", "[matmul]") {
+  const float nan = std::numeric_limits<float>::quiet_NaN(), inf = std::numeric_limits<float>::infinity();
+  for (const bool t : {false, true})
+    for (const Index m : {1, 15, 40})
+      for (const Index n : {5, 33, 129})
+        for (const float bad : {nan, inf}) {
+          const Matmul s = product(m, n, 270, t, t);
+          std::vector<float> a = random<float>(a_extent(s), 1), b = random<float>(b_extent(s), 2);
+          const Index i = m - 1, j = n - 1;
+          a[static_cast<std::size_t>(i * s.a_row + 268 * s.a_col)] = bad;
+          b[static_cast<std::size_t>(3 * s.b_row + j * s.b_col)] = bad;
+          const std::vector<float> c = multiply(s, a, b);
+          bool exact = true;
+          for (Index r = 0; r < m; ++r)
+            for (Index q = 0; q < n; ++q)
+              exact = exact && std::isfinite(c[static_cast<std::size_t>(r * n + q)]) == (r != i && q != j);
+          CAPTURE(t, m, n, bad);
+          CHECK(exact);
+        }
+}
+
+TEST_CASE("matmul of bf16 rounds once, after all of k", "[matmul][bf16]") {
+  // 1 + 1000 / 512 = 2.953125 needs all of its bits until the end: bf16 would stop growing at 2.
+  const Index k = 1001;
+  std::vector<bf16> a(static_cast<std::size_t>(k), bf16(1.0f / 512)),
+      b(static_cast<std::size_t>(k), bf16(1.0f)), c(1);
+  a[0] = bf16(1.0f);
+  matmul(Cpu{}, product(1, 1, k), c.data(), a.data(), b.data());
+  CHECK(static_cast<float>(c[0]) == static_cast<float>(bf16(1.0f + 1000.0f / 512)));
+}
+
+}  // namespace
+}  // namespace retnet::kernels
