@@ -197,6 +197,15 @@ void append_value(std::string& out, const Json& json, int indent, int level) {
 
 }  // namespace
 
+Json::Json(std::nullptr_t) {}
+Json::Json(double value) : value_(value) {}
+Json::Json(const char* value) : value_(std::string(value)) {}
+Json::Json(std::string_view value) : value_(std::string(value)) {}
+Json::Json(std::string value) : value_(std::move(value)) {}
+
+Json Json::array() { return array(Array{}); }
+Json Json::object() { return object(Object{}); }
+
 Json Json::array(Array elements) {
   Json json;
   json.value_ = std::move(elements);

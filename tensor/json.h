@@ -37,21 +37,20 @@ class Json {
   /// @name Creation
   /// @{
   Json() = default;  ///< null
-  Json(std::nullptr_t) {}
-  Json(std::same_as<bool> auto value) : value_(bool{value}) {}
-  Json(double value) : value_(value) {}
-  Json(const char* value) : value_(std::string(value)) {}
-  Json(std::string_view value) : value_(std::string(value)) {}
-  Json(std::string value) : value_(std::move(value)) {}
+  Json(std::nullptr_t);
+  Json(std::same_as<bool> auto value);
+  Json(double value);
+  Json(const char* value);
+  Json(std::string_view value);
+  Json(std::string value);
   /// @throws Error for an unsigned number that does not fit std::int64_t
   template <std::integral T>
-  requires(!std::same_as<T, bool>) Json(T value) : value_(static_cast<std::int64_t>(value)) {
-    if constexpr (std::unsigned_integral<T> && sizeof(T) == 8)
-      require(value <= static_cast<T>(INT64_MAX), "json", value, " does not fit a signed 64-bit integer");
-  }
-  static Json array(Array elements = {});
+  requires(!std::same_as<T, bool>) Json(T value);
+  static Json array();
+  static Json array(Array elements);
   /// @throws Error "WHAT: ..." when a key occurs twice
-  static Json object(Object members = {}, std::string_view what = "json");
+  static Json object(Object members, std::string_view what = "json");
+  static Json object();
   /// @}
 
   /// Reads one JSON value that takes up the whole text. Refuses what RFC 8259 does (comments, trailing
@@ -117,6 +116,14 @@ struct Json::Member {
 
   friend bool operator==(const Member& a, const Member& b) { return a.key == b.key && a.value == b.value; }
 };
+
+inline Json::Json(std::same_as<bool> auto value) : value_(bool{value}) {}
+
+template <std::integral T>
+requires(!std::same_as<T, bool>) Json::Json(T value) : value_(static_cast<std::int64_t>(value)) {
+  if constexpr (std::unsigned_integral<T> && sizeof(T) == 8)
+    require(value <= static_cast<T>(INT64_MAX), "json", value, " does not fit a signed 64-bit integer");
+}
 
 /// Reads a JSON file. @throws Error as read_file() and Json::parse() do, naming the file
 Json read_json(const std::string& path);

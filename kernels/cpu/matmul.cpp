@@ -24,6 +24,10 @@ constexpr std::int64_t kMaxRows = 256, kMaxColumns = 512;
 /// Tiles are cut smaller to have this many of them, unless less than kMinWork products would remain in one.
 constexpr std::int64_t kWantedTiles = 16, kMinWork = 1 << 20;
 
+/// Bands of A that B can meet where it lies; packed, its panel would be read that often from the first-level
+/// cache.
+constexpr std::int64_t kFewBands = 5;
+
 /// Tiles that cover C[m, n]. Depends on the problem only, not on the number of threads.
 struct Grid {
   std::int64_t down, across;   ///< number of tiles
@@ -66,68 +70,87 @@ struct Tile {
   std::int64_t rows, columns;
 };
 
-/// C[rows, width] (+)= one slice of the product, for the columns of one packed panel of B.
+/// A block of A or B for one slice of k, packed or where it lies: rows `step` apart, each of them contiguous.
 template <class A>
-void multiply_panel(std::int64_t depth, const A* a, Order order, const Bands& bands, const A* b,
-                    std::int64_t width, A* c, std::int64_t c_row, bool add) {
+struct Block {
+  const A* at;
+  std::int64_t step;
+};
+
+/// C[rows, width] (+)= one slice of the product, for the columns of one panel of B.
+template <class A>
+void multiply_panel(std::int64_t depth, Block<A> a, const Bands& bands, const A* b, std::int64_t width, A* c,
+                    std::int64_t c_row, bool add) {
   constexpr std::int64_t N = kPanel<A>;
   for (std::int64_t band = 0; band < bands.count; ++band) {
-    const std::int64_t size = bands.size(band);
-    const auto kernel = panel_kernel<A>(order, size);
-    const A* a_band = packed_band(a, order, bands, band);
-    A* c_band = c + bands.begin(band) * c_row;
+    const std::int64_t i = bands.begin(band), size = bands.size(band);
+    const auto kernel = kPanelKernels<A>[static_cast<std::size_t>(size - 1)];
     if (width == N) {
-      kernel(depth, a_band, b, N, c_band, c_row, add);
+      kernel(depth, a.at + i * a.step, a.step, b, N, c + i * c_row, c_row, add);
       continue;
     }
     alignas(64) A whole[kRows * N];  // the kernel writes kPanel columns, of which C has room for `width`
-    kernel(depth, a_band, b, N, whole, N, false);
-    for (std::int64_t i = 0; i < size; ++i)
-      for (std::int64_t j = 0; j < width; ++j)
-        c_band[i * c_row + j] = add ? c_band[i * c_row + j] + whole[i * N + j] : whole[i * N + j];
+    kernel(depth, a.at + i * a.step, a.step, b, N, whole, N, false);
+    for (std::int64_t r = 0; r < size; ++r)
+      for (std::int64_t j = 0; j < width; ++j) {
+        A& c_rj = c[(i + r) * c_row + j];
+        c_rj = add ? c_rj + whole[r * N + j] : whole[r * N + j];
+      }
   }
 }
 
-/// The same for as many columns as fit whole vectors of B read in place, b: [depth, columns]. Returns how
-/// many.
+/// The same for as many columns as fill whole vectors of B[depth, columns], which is read where it lies.
+/// Returns how many that are.
 template <class A>
-std::int64_t multiply_direct(std::int64_t depth, const A* a, Order order, const Bands& bands, const A* b,
-                             std::int64_t b_row, std::int64_t columns, A* c, std::int64_t c_row, bool add) {
+std::int64_t multiply_in_place(std::int64_t depth, Block<A> a, const Bands& bands, Block<A> b,
+                               std::int64_t columns, A* c, std::int64_t c_row, bool add) {
   const std::int64_t width = direct_vectors(static_cast<int>(bands.size(0))) * kLanes<A>;
   std::int64_t j = 0;
   for (; j + width <= columns; j += width)
-    for (std::int64_t band = 0; band < bands.count; ++band)
-      direct_kernel<A>(order, bands.size(band))(depth, packed_band(a, order, bands, band), b + j, b_row,
-                                                c + bands.begin(band) * c_row + j, c_row, add);
+    for (std::int64_t band = 0; band < bands.count; ++band) {
+      const std::int64_t i = bands.begin(band);
+      const auto kernel = kDirectKernels<A>[static_cast<std::size_t>(bands.size(band) - 1)];
+      kernel(depth, a.at + i * a.step, a.step, b.at + j, b.step, c + i * c_row + j, c_row, add);
+    }
   return j;
+}
+
+/// A is read where it lies if its rows are contiguous and there are few of them, or they are so short that a block
+/// of them is one stretch of memory.
+template <class T>
+bool a_in_place(const Matmul& s, const Bands& bands) {
+  return std::is_same_v<T, accum_t<T>> && s.a_col == 1 && (s.a_row <= kSlice || bands.count <= kFewBands);
+}
+
+/// B is read where it lies if its rows are contiguous and meet so few bands of A that a copy would not pay.
+template <class T>
+bool b_in_place(const Matmul& s, const Bands& bands) {
+  return std::is_same_v<T, accum_t<T>> && s.b_col == 1 && bands.count <= kFewBands;
 }
 
 /// C (+)= A B for one tile, in the type that sums are kept in.
 template <class T, class A>
 void multiply_tile(const Matmul& s, const Tile<T>& tile, A* c, std::int64_t c_row, bool accumulate) {
   const Bands bands(tile.rows);
-  const Order order = s.a_row == 1 && s.a_col != 1 ? Order::columns : Order::rows;
-  A* const packed_a = scratch<A, Use::packed_a>(packed_a_size<A>(tile.rows));
+  A* const packed_a = a_in_place<T>(s, bands) ? nullptr : scratch<A, Use::packed_a>(tile.rows * kRowStep<A>);
   alignas(64) A packed_b[kSlice * kPanel<A>];
   for (std::int64_t p = 0; p < s.k; p += kSlice) {
     const std::int64_t depth = std::min(kSlice, s.k - p);
     const bool add = accumulate || p > 0;
-    if (order == Order::rows) {
-      pack_a_rows(packed_a, tile.a + p * s.a_col, s.a_row, s.a_col, tile.rows, depth);
-    } else {
-      pack_a_columns(packed_a, tile.a + p * s.a_col, s.a_col, bands, tile.rows, depth);
-    }
-    const T* b = tile.b + p * s.b_row;
+    const T* const a = tile.a + p * s.a_col;
+    const T* const b = tile.b + p * s.b_row;
+    Block<A> a_block{packed_a, kRowStep<A>};
     std::int64_t j = 0;
+    if (packed_a) pack_a(packed_a, a, s.a_row, s.a_col, tile.rows, depth);
     if constexpr (std::is_same_v<T, A>) {
-      // One band of rows, as in decoding, would use each packed element once: not worth the copy.
-      if (s.b_col == 1 && bands.count == 1)
-        j = multiply_direct(depth, packed_a, order, bands, b, s.b_row, tile.columns, c, c_row, add);
+      if (!packed_a) a_block = {a, s.a_row};
+      if (b_in_place<T>(s, bands))
+        j = multiply_in_place<A>(depth, a_block, bands, {b, s.b_row}, tile.columns, c, c_row, add);
     }
     for (; j < tile.columns; j += kPanel<A>) {
       const std::int64_t width = std::min(kPanel<A>, tile.columns - j);
       pack_b(packed_b, b + j * s.b_col, s.b_row, s.b_col, width, depth);
-      multiply_panel<A>(depth, packed_a, order, bands, packed_b, width, c + j, c_row, add);
+      multiply_panel<A>(depth, a_block, bands, packed_b, width, c + j, c_row, add);
     }
   }
 }
@@ -167,14 +190,17 @@ void matmul(Cpu, const Matmul& s, T* c, const T* a, const T* b) {
   if (s.k == 0) return clear(s, batch, c);
   const Grid grid = choose_grid<accum_t<T>>(s, batch);
   const std::int64_t work = std::min(s.m, grid.rows) * std::min(s.n, grid.columns) * s.k;
-  parallel_for(batch * grid.count(), work, [&](std::int64_t index) {
+  const auto multiply_one = [&](std::int64_t index) {
     const BatchOffset at = batch_offset(s, index / grid.count());
     const std::int64_t i = index % grid.count() / grid.across * grid.rows;
     const std::int64_t j = index % grid.across * grid.columns;
     const Tile<T> tile{a + at.a + i * s.a_row, b + at.b + j * s.b_col, std::min(grid.rows, s.m - i),
                        std::min(grid.columns, s.n - j)};
     store_tile(s, tile, c + at.c + i * s.c_row + j);
-  });
+  };
+  const std::int64_t tiles = batch * grid.count();
+  if (tiles == 1) return multiply_one(0);  // a small product is over before a parallel loop would have begun
+  parallel_for(tiles, work, multiply_one);
 }
 
 template void matmul<float>(Cpu, const Matmul&, float*, const float*, const float*);

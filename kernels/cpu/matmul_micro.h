@@ -29,25 +29,14 @@ constexpr int direct_vectors(int rows) {
   return wanted >= 8 ? 8 : wanted >= 4 ? 4 : 2;
 }
 
-/// How a packed block of A lies in memory. Both orders copy runs of A as they are, so packing never
-/// transposes: rows suit an A whose columns are contiguous, columns suit a transposed one.
-enum class Order { rows, columns };
-
-/// Distance between packed rows, Order::rows: one cache line more than a slice, for rows a power of two apart
-/// would compete for the same few sets of the cache.
-template <class A>
-inline constexpr std::int64_t kRowStep = kSlice + 64 / static_cast<std::int64_t>(sizeof(A));
-
-/// C[Rows, Vectors * kLanes] = A B over one slice, added to C if `add`.  a: packed [Rows, depth] in `order`;
+/// C[Rows, Vectors * kLanes] = A B over one slice, added to C if `add`.  a: [Rows, depth], rows a_step apart;
 /// b: [depth, Vectors * kLanes], rows b_step apart.
 ///
 /// Each element is one chain of additions in order of p, whatever Rows and Vectors are: this is what makes
 /// the bits of a row independent of the rows around it.
-template <class A, Order order, int Rows, int Vectors>
-void micro_kernel(std::int64_t depth, const A* a, const A* b, std::int64_t b_step, A* c, std::int64_t c_step,
-                  bool add) {
-  constexpr std::int64_t row_step = order == Order::rows ? kRowStep<A> : 1;
-  constexpr std::int64_t column_step = order == Order::rows ? 1 : Rows;
+template <class A, int Rows, int Vectors>
+void micro_kernel(std::int64_t depth, const A* a, std::int64_t a_step, const A* b, std::int64_t b_step, A* c,
+                  std::int64_t c_step, bool add) {
   Vec<A> sum[Rows][Vectors];
 #pragma GCC unroll 16
   for (int i = 0; i < Rows; ++i)
@@ -57,8 +46,7 @@ void micro_kernel(std::int64_t depth, const A* a, const A* b, std::int64_t b_ste
     for (int v = 0; v < Vectors; ++v) b_p[v] = load(b + v * kLanes<A>);
 #pragma GCC unroll 16
     for (int i = 0; i < Rows; ++i)
-      for (int v = 0; v < Vectors; ++v) sum[i][v] += a[i * row_step] * b_p[v];  // one fused instruction
-    a += column_step;
+      for (int v = 0; v < Vectors; ++v) sum[i][v] += a[i * a_step + p] * b_p[v];  // one fused instruction
     b += b_step;
   }
 #pragma GCC unroll 16
@@ -70,35 +58,25 @@ void micro_kernel(std::int64_t depth, const A* a, const A* b, std::int64_t b_ste
 }
 
 template <class A>
-using MicroKernel = void (*)(std::int64_t, const A*, const A*, std::int64_t, A*, std::int64_t, bool);
+using MicroKernel = void (*)(std::int64_t, const A*, std::int64_t, const A*, std::int64_t, A*, std::int64_t,
+                             bool);
 
 namespace detail {
-template <class A, Order order, int... I>
+template <class A, int... I>
 constexpr std::array<MicroKernel<A>, sizeof...(I)> panel_kernels(std::integer_sequence<int, I...>) {
-  return {micro_kernel<A, order, I + 1, 2>...};
+  return {micro_kernel<A, I + 1, 2>...};
 }
-template <class A, Order order, int... I>
+template <class A, int... I>
 constexpr std::array<MicroKernel<A>, sizeof...(I)> direct_kernels(std::integer_sequence<int, I...>) {
-  return {micro_kernel<A, order, I + 1, direct_vectors(I + 1)>...};
+  return {micro_kernel<A, I + 1, direct_vectors(I + 1)>...};
 }
 }  // namespace detail
 
-/// The kernel for `rows` rows, 1 <= rows <= kRows, and kPanel columns (or direct_vectors(rows) vectors of
-/// them). There is one for every number of rows, so the last rows of a matrix are not padded up to a full
-/// block.
+/// Kernels for 1 .. kRows rows, so that the last rows of a matrix need not be padded: over kPanel columns,
+/// and over direct_vectors(rows) vectors of them.
 template <class A>
-MicroKernel<A> panel_kernel(Order order, std::int64_t rows) {
-  static constexpr std::make_integer_sequence<int, kRows> counts;
-  static constexpr auto by_rows = detail::panel_kernels<A, Order::rows>(counts);
-  static constexpr auto by_columns = detail::panel_kernels<A, Order::columns>(counts);
-  return (order == Order::rows ? by_rows : by_columns)[static_cast<std::size_t>(rows - 1)];
-}
+inline constexpr auto kPanelKernels = detail::panel_kernels<A>(std::make_integer_sequence<int, kRows>());
 template <class A>
-MicroKernel<A> direct_kernel(Order order, std::int64_t rows) {
-  static constexpr std::make_integer_sequence<int, kRows> counts;
-  static constexpr auto by_rows = detail::direct_kernels<A, Order::rows>(counts);
-  static constexpr auto by_columns = detail::direct_kernels<A, Order::columns>(counts);
-  return (order == Order::rows ? by_rows : by_columns)[static_cast<std::size_t>(rows - 1)];
-}
+inline constexpr auto kDirectKernels = detail::direct_kernels<A>(std::make_integer_sequence<int, kRows>());
 
 }  // namespace retnet::kernels

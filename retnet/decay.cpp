@@ -1,0 +1,54 @@
+#include "retnet/decay.h"
+
+#include <cmath>
+
+#include "tensor/ops.h"
+
+namespace retnet {
+
+std::vector<double> decays(const Config& config) {
+  if (!config.gammas.empty()) return config.gammas;
+  std::vector<double> gamma;
+  for (std::int64_t h = 0; h < config.heads; ++h) {
+    if (config.gamma == GammaRule::arange) {
+      gamma.push_back(1 - std::exp2(-5.0 - static_cast<double>(h)));  // Eq. (8)
+    } else {
+      const double step = config.heads > 1 ? static_cast<double>(h) / static_cast<double>(config.heads - 1) : 0;
+      gamma.push_back(1 - std::exp(std::log(1.0 / 32) + step * (std::log(1.0 / 512) - std::log(1.0 / 32))));
+    }
+  }
+  return gamma;
+}
+
+DecayTables decay_tables(const std::vector<double>& gamma, std::int64_t n, Dtype dtype) {
+  const auto heads = static_cast<std::int64_t>(gamma.size());
+  std::vector<double> mask(static_cast<std::size_t>(heads * n * n), 0.0);
+  std::vector<double> from_state, to_state, whole;
+  for (std::int64_t h = 0; h < heads; ++h) {
+    std::vector<double> power(static_cast<std::size_t>(n + 1));  // gamma^0 .. gamma^n
+    for (std::int64_t i = 0; i <= n; ++i)
+      power[static_cast<std::size_t>(i)] = std::pow(gamma[static_cast<std::size_t>(h)], static_cast<double>(i));
+    for (std::int64_t i = 0; i < n; ++i) {
+      for (std::int64_t m = 0; m <= i; ++m)
+        mask[static_cast<std::size_t>((h * n + i) * n + m)] = power[static_cast<std::size_t>(i - m)];
+      from_state.push_back(power[static_cast<std::size_t>(i + 1)]);
+      to_state.push_back(power[static_cast<std::size_t>(n - 1 - i)]);
+    }
+    whole.push_back(power.back());
+  }
+  return {astype(Tensor::from(mask, {heads, n, n}), dtype), astype(Tensor::from(from_state, {heads, n, 1}), dtype),
+          astype(Tensor::from(to_state, {heads, n, 1}), dtype), astype(Tensor::from(whole, {heads, 1, 1}), dtype)};
+}
+
+std::vector<std::vector<double>> decay_sums(const std::vector<double>& gamma, const std::vector<double>& start,
+                                            std::int64_t n) {
+  std::vector<std::vector<double>> sums;
+  for (std::size_t h = 0; h < gamma.size(); ++h) {
+    double s = start[h];
+    std::vector<double>& head = sums.emplace_back();
+    for (std::int64_t i = 0; i < n; ++i) head.push_back(s = gamma[h] * s + 1);  // Eq. (R3)
+  }
+  return sums;
+}
+
+}  // namespace retnet

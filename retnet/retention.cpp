@@ -1,0 +1,55 @@
+#include "retnet/retention.h"
+
+#include <cmath>
+
+#include "autograd/functions.h"
+
+namespace retnet {
+
+RetentionState initial_state(std::int64_t batch, std::int64_t heads, std::int64_t dk, std::int64_t dv, Dtype dtype) {
+  return {Variable(Tensor::zeros({batch, heads, dk, dv}, dtype)), Variable(Tensor::zeros({batch, heads, dk}, dtype)),
+          std::vector<double>(static_cast<std::size_t>(heads), 0.0), 0};
+}
+
+Retained retention(Form form, const Variable& q, const Variable& k, const Variable& v, const RetentionState& state,
+                   const RetentionOptions& options, std::int64_t chunk) {
+  switch (form) {
+    case Form::parallel: return retention_parallel(q, k, v, state, options);
+    case Form::recurrent: return retention_recurrent(q, k, v, state, options);
+    case Form::chunkwise: break;
+  }
+  return retention_chunkwise(q, k, v, state, options, chunk);
+}
+
+namespace detail {
+
+void check_retention(const char* op, const Variable& q, const Variable& k, const Variable& v,
+                     const RetentionState& state, const RetentionOptions& options) {
+  require(q.rank() == 4 && v.rank() == 4 && q.shape() == k.shape() && q.dim(0) == v.dim(0) && q.dim(1) == v.dim(1) &&
+              q.dim(2) == v.dim(2),
+          op, "needs q and k [B, H, N, dk] and v [B, H, N, dv], got ", q.shape(), ", ", k.shape(), " and ", v.shape());
+  require(q.dim(2) >= 1, op, "needs at least one step, got ", q.shape());
+  const auto heads = static_cast<std::size_t>(q.dim(1));
+  require(options.gamma.size() == heads, op, "got ", heads, " heads in ", q.shape(), " but ", options.gamma.size(),
+          " decays");
+  require(state.S.defined() && state.z.defined() && state.s.size() == heads &&
+              state.S.shape() == Shape{q.dim(0), q.dim(1), q.dim(3), v.dim(3)} &&
+              state.z.shape() == Shape{q.dim(0), q.dim(1), q.dim(3)},
+          op, "the state does not fit q ", q.shape(), " and v ", v.shape(),
+          "; start with initial_state() or with a state that another form returned");
+}
+
+Variable score_divisor(const Variable& row_sums, const std::vector<std::vector<double>>& s,
+                       const RetentionOptions& options) {
+  if (options.score_norm == ScoreNorm::none) return {};
+  std::vector<double> roots;
+  for (const std::vector<double>& head : s)
+    for (const double value : head) roots.push_back(std::sqrt(value));
+  const Shape shape{static_cast<std::int64_t>(s.size()), static_cast<std::int64_t>(s[0].size()), 1};
+  const Variable root_s(astype(Tensor::from(roots, shape), row_sums.dtype()));
+  const Variable c = maximum(abs(row_sums), root_s);  // Eq. (R4): c_n = max(|q_n z_n|, sqrt(s_n))
+  return options.score_norm_gradient ? c : c.detach();
+}
+
+}  // namespace detail
+}  // namespace retnet

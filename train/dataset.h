@@ -1,0 +1,56 @@
+/// @file
+/// Bytes as tokens: files, the text that comes with the program, and windows drawn from them.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "tensor/ops.h"
+
+namespace retnet {
+
+/// Inputs and targets of one forward pass, i32 [batch, window]: the target is the token after each input.
+struct Batch {
+  Tensor tokens, targets;
+};
+
+/// A text as bytes, split into a part to train on and, at the end, a held-out part.
+class Dataset {
+ public:
+  /// @param files     read one after the other; "bundled" stands for the text inside the program
+  /// @param held_out  fraction at the end that is held out, in [0, 1)
+  /// @throws Error naming the file that is missing, unreadable, a directory or empty
+  Dataset(const std::vector<std::string>& files, double held_out);
+
+  std::int64_t size() const;        ///< bytes in all
+  std::int64_t train_size() const;  ///< bytes to train on
+  std::int64_t held_out_size() const;
+  std::uint64_t hash() const;       ///< of the bytes, FNV-1a 64: a checkpoint refuses other data
+
+  /// @throws Error naming the sizes unless both parts hold window + 1 bytes
+  void require_window(std::int64_t window) const;
+
+  /// Windows of the training part at positions that are a function of (seed, step, part) alone.
+  /// @param step  counts from 1;  @param part  0 .. accumulate - 1
+  Batch train_batch(std::int64_t batch, std::int64_t window, std::int64_t seed, std::int64_t step,
+                    std::int64_t part) const;
+
+  /// Consecutive windows of the held-out part, first .. first + batch - 1 (fewer at the end): window i predicts the
+  /// bytes i window + 1 .. (i + 1) window of it, the last one perhaps fewer, so all windows together predict every
+  /// byte but the first, once.
+  std::int64_t held_out_windows(std::int64_t window) const;
+  Batch held_out_batch(std::int64_t first, std::int64_t batch, std::int64_t window) const;
+
+ private:
+  std::string bytes_;
+  std::int64_t train_size_ = 0;
+};
+
+/// The text inside the program: this project's own documentation.
+std::string bundled_text();
+
+/// Bytes as i32 tokens, [1, n], and back.
+Tensor encode(const std::string& text);
+std::string decode(const std::vector<std::int32_t>& tokens);
+
+}  // namespace retnet
