@@ -1,6 +1,6 @@
 /// @file
-/// Differentiable functions, under the names of their value-level operations in tensor/ops.h, which state shapes and
-/// errors. Each one's gradient rule stands in the same function as its value, in functions_*.cpp.
+/// Differentiable functions, under the names of their value-level operations in tensor/ops.h, which state
+/// shapes and errors. Each one's gradient rule stands in the same function as its value, in functions_*.cpp.
 #pragma once
 
 #include "autograd/variable.h"
@@ -14,7 +14,7 @@ Variable neg(const Variable& x);
 Variable exp(const Variable& x);
 Variable log(const Variable& x);
 Variable sqrt(const Variable& x);
-Variable abs(const Variable& x);   ///< the gradient at 0 is 0
+Variable abs(const Variable& x);  ///< the gradient at 0 is 0
 Variable square(const Variable& x);
 Variable tanh(const Variable& x);
 Variable sigmoid(const Variable& x);
@@ -48,8 +48,8 @@ Variable broadcast_to(const Variable& x, const Shape& shape);
 Variable unsqueeze(const Variable& x, int axis);
 Variable squeeze(const Variable& x, int axis);
 Variable concat(const std::vector<Variable>& parts, int axis);
-/// Consecutive pieces of `size` along an axis, the last one shorter if need be. Built from halves of halves, so that
-/// the gradient of all n pieces costs O(n log n) and not O(n^2).
+/// Consecutive pieces of `size` along an axis, the last one shorter if need be. Built from halves of halves,
+/// so that the gradient of all n pieces costs O(n log n) and not O(n^2).
 std::vector<Variable> split(const Variable& x, int axis, std::int64_t size);
 /// @}
 
@@ -78,9 +78,10 @@ Variable gather(const Variable& x, const Tensor& ids);
 Variable rotate(const Variable& x, const Tensor& cosines, const Tensor& sines);
 /// @}
 
-/// f(inputs), computed twice: backward() runs f again instead of keeping what it saved. Saves the memory of all
-/// intermediate values of f for the time of one more forward pass.
+/// f(inputs), computed twice: backward() runs f again instead of keeping what it saved. Saves the memory of
+/// all intermediate values of f for the time of one more forward pass.
 /// @param f  uses no variable that requires a gradient except its inputs, and gives the same value each time
-Variable recompute(const std::function<Variable(const std::vector<Variable>&)>& f, const std::vector<Variable>& inputs);
+Variable recompute(const std::function<Variable(const std::vector<Variable>&)>& f,
+                   const std::vector<Variable>& inputs);
 
 }  // namespace retnet

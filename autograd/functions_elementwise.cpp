@@ -47,7 +47,8 @@ Variable tanh(const Variable& x) {
 Variable sigmoid(const Variable& x) {
   // dx = dy y (1 - y)
   const Tensor y = sigmoid(x.value());
-  return record("sigmoid", y, {x}, [y](const Tensor& dy) { return std::vector<Tensor>{sigmoid_grad(y, dy)}; });
+  return record("sigmoid", y, {x},
+                [y](const Tensor& dy) { return std::vector<Tensor>{sigmoid_grad(y, dy)}; });
 }
 
 Variable relu(const Variable& x) {
@@ -73,7 +74,8 @@ Variable add(const Variable& x, double c) {
 }
 
 Variable mul(const Variable& x, double c) {
-  return record("mul", mul(x.value(), c), {x}, [c](const Tensor& dy) { return std::vector<Tensor>{mul(dy, c)}; });
+  return record("mul", mul(x.value(), c), {x},
+                [c](const Tensor& dy) { return std::vector<Tensor>{mul(dy, c)}; });
 }
 
 Variable dropout(const Variable& x, double p, RandomKey key) {
@@ -104,7 +106,8 @@ Variable sub(const Variable& a, const Variable& b) {
 Variable mul(const Variable& a, const Variable& b) {
   // da = dy b,  db = dy a; a constant factor, such as a decay mask, needs no gradient, and none is computed.
   return record("mul", mul(a.value(), b.value()), {a, b},
-                [a = a.value(), b = b.value(), want_a = a.requires_grad(), want_b = b.requires_grad()](const Tensor& dy) {
+                [a = a.value(), b = b.value(), want_a = a.requires_grad(),
+                 want_b = b.requires_grad()](const Tensor& dy) {
                   return std::vector<Tensor>{want_a ? sum_to(mul(dy, b), a.shape()) : Tensor(),
                                              want_b ? sum_to(mul(dy, a), b.shape()) : Tensor()};
                 });
@@ -113,11 +116,11 @@ Variable mul(const Variable& a, const Variable& b) {
 Variable div(const Variable& a, const Variable& b) {
   // y = a / b:  da = dy / b,  db = -dy a / b^2 = -(dy / b) y
   const Tensor y = div(a.value(), b.value());
-  return record("div", y, {a, b},
-                [y, b = b.value(), sa = a.shape(), want_b = b.requires_grad()](const Tensor& dy) {
-                  const Tensor da = div(dy, b);
-                  return std::vector<Tensor>{sum_to(da, sa), want_b ? neg(sum_to(mul(da, y), b.shape())) : Tensor()};
-                });
+  return record(
+      "div", y, {a, b}, [y, b = b.value(), sa = a.shape(), want_b = b.requires_grad()](const Tensor& dy) {
+        const Tensor da = div(dy, b);
+        return std::vector<Tensor>{sum_to(da, sa), want_b ? neg(sum_to(mul(da, y), b.shape())) : Tensor()};
+      });
 }
 
 namespace {

@@ -25,24 +25,27 @@ Variable mean(const Variable& x) {
 Variable mean(const Variable& x, int axis, bool keep) {
   return record("mean", mean(x.value(), axis, keep), {x},
                 [sx = x.shape(), axis = normalize_axis("mean", axis, x.rank()), keep](const Tensor& dy) {
-                  const Tensor dmean = mul(keep ? dy : unsqueeze(dy, axis), 1.0 / static_cast<double>(sx[axis]));
+                  const Tensor dmean =
+                      mul(keep ? dy : unsqueeze(dy, axis), 1.0 / static_cast<double>(sx[axis]));
                   return std::vector<Tensor>{broadcast_to(dmean, sx)};
                 });
 }
 
 namespace {
 
-/// dB of C = A B for one matrix B shared by a batch of A: the batch is summed by being rows of one long product.
+/// dB of C = A B for one matrix B shared by a batch of A: the batch is summed by being rows of one long
+/// product.
 Tensor shared_matrix_grad(const Tensor& a, const Tensor& dc, bool transpose_b) {
-  const Tensor rows = reshape(a, {-1, a.dim(-1)}), drows = reshape(dc, {-1, dc.dim(-1)});
+  const std::int64_t m = count(Shape(a.shape().begin(), a.shape().end() - 1));  // not -1: k or n may be 0
+  const Tensor rows = reshape(a, {m, a.dim(-1)}), drows = reshape(dc, {m, dc.dim(-1)});
   return transpose_b ? matmul(drows, rows, true, false) : matmul(rows, drows, true, false);
 }
 
 }  // namespace
 
 Variable matmul(const Variable& a, const Variable& b, bool transpose_a, bool transpose_b) {
-  // C = A B:  dA = dC B^T [m, k],  dB = A^T dC [k, n]; for a transposed operand the transpose of that. Operands that
-  // were repeated over the batch collect the sum.
+  // C = A B:  dA = dC B^T [m, k],  dB = A^T dC [k, n]; for a transposed operand the transpose of that.
+  // Operands that were repeated over the batch collect the sum.
   return record("matmul", matmul(a.value(), b.value(), transpose_a, transpose_b), {a, b},
                 [a = a.value(), b = b.value(), ta = transpose_a, tb = transpose_b, want_a = a.requires_grad(),
                  want_b = b.requires_grad()](const Tensor& dc) {
@@ -60,7 +63,8 @@ Variable matmul(const Variable& a, const Variable& b, bool transpose_a, bool tra
 Variable softmax(const Variable& x) {
   // dy_i/dx_j = y_i ([i = j] - y_j):  dx = y (dy - sum(dy y))
   const Tensor y = softmax(x.value());
-  return record("softmax", y, {x}, [y](const Tensor& dy) { return std::vector<Tensor>{softmax_grad(y, dy)}; });
+  return record("softmax", y, {x},
+                [y](const Tensor& dy) { return std::vector<Tensor>{softmax_grad(y, dy)}; });
 }
 
 Variable log_sum_exp(const Variable& x) {
@@ -82,16 +86,18 @@ Variable normalize(const Variable& x, double eps, bool center) {
 Variable cross_entropy(const Variable& logits, const Tensor& targets) {
   // loss = lse(x) - x_target:  dx = dloss (softmax(x) - onehot(target))
   const CrossEntropy saved = cross_entropy(logits.value(), targets);
-  return record("cross_entropy", saved.loss, {logits}, [saved, x = logits.value(), targets](const Tensor& dloss) {
-    return std::vector<Tensor>{cross_entropy_grad(saved, x, targets, dloss)};
-  });
+  return record("cross_entropy", saved.loss, {logits},
+                [saved, x = logits.value(), targets](const Tensor& dloss) {
+                  return std::vector<Tensor>{cross_entropy_grad(saved, x, targets, dloss)};
+                });
 }
 
 Variable embedding(const Variable& table, const Tensor& ids) {
   // Row ids[i] of the table receives the sum of dy over all i that read it.
-  return record("embedding", embedding(table.value(), ids), {table}, [ids, vocab = table.dim(0)](const Tensor& dy) {
-    return std::vector<Tensor>{embedding_grad(dy, ids, vocab)};
-  });
+  return record("embedding", embedding(table.value(), ids), {table},
+                [ids, vocab = table.dim(0)](const Tensor& dy) {
+                  return std::vector<Tensor>{embedding_grad(dy, ids, vocab)};
+                });
 }
 
 Variable gather(const Variable& x, const Tensor& ids) {

@@ -37,11 +37,12 @@ Variable slice(const Variable& x, int axis, std::int64_t begin, std::int64_t end
 }
 
 Variable select(const Variable& x, int axis, std::int64_t index) {
-  return record("select", select(x.value(), axis, index), {x}, [sx = x.shape(), axis, index](const Tensor& dy) {
-    const Tensor dx = Tensor::zeros(sx, dy.dtype(), dy.device());
-    copy_into(select(dx, axis, index), dy);
-    return std::vector<Tensor>{dx};
-  });
+  return record("select", select(x.value(), axis, index), {x},
+                [sx = x.shape(), axis, index](const Tensor& dy) {
+                  const Tensor dx = Tensor::zeros(sx, dy.dtype(), dy.device());
+                  copy_into(select(dx, axis, index), dy);
+                  return std::vector<Tensor>{dx};
+                });
 }
 
 Variable broadcast_to(const Variable& x, const Shape& shape) {

@@ -41,7 +41,8 @@ double numeric_gradient(const CheckedFunction& f, const std::vector<Variable>& i
 }
 
 /// Gradients of all inputs by the rules, from two passes over one graph.
-std::pair<std::vector<Tensor>, bool> rule_gradients(const CheckedFunction& f, const std::vector<Variable>& inputs,
+std::pair<std::vector<Tensor>, bool> rule_gradients(const CheckedFunction& f,
+                                                    const std::vector<Variable>& inputs,
                                                     const Tensor& cotangent) {
   const Variable y = f(inputs);
   require(y.dtype() == Dtype::f64, "gradcheck", "the function must return f64, got ", y.dtype());
@@ -83,8 +84,8 @@ bool check_input(const CheckedFunction& f, const std::vector<Variable>& inputs, 
     if (!(error <= result.worst) || result.message.empty()) {
       if (!(error <= result.worst)) result.worst = error;
       message.str("");
-      message << "input " << index << ", element " << element << ": central difference " << numeric << ", rule "
-              << rule << ", relative error " << error;
+      message << "input " << index << ", element " << element << ": central difference " << numeric
+              << ", rule " << rule << ", relative error " << error;
       result.message = message.str();
     }
     if (!(error <= options.tolerance)) ok = false;
@@ -93,7 +94,8 @@ bool check_input(const CheckedFunction& f, const std::vector<Variable>& inputs, 
   if (ok && !(largest >= kVacuous)) {
     message.str("");
     message << "input " << index << ": all " << limit
-            << " central differences are about 0, so this check can prove nothing; use other inputs or another cotangent";
+            << " central differences are about 0, so this check can prove nothing; use other inputs or "
+               "another cotangent";
     result.message = message.str();
     return false;
   }
@@ -102,8 +104,8 @@ bool check_input(const CheckedFunction& f, const std::vector<Variable>& inputs, 
 
 }  // namespace
 
-GradcheckResult gradcheck(const CheckedFunction& f, const std::vector<Variable>& inputs, const Tensor& cotangent,
-                          const GradcheckOptions& options) {
+GradcheckResult gradcheck(const CheckedFunction& f, const std::vector<Variable>& inputs,
+                          const Tensor& cotangent, const GradcheckOptions& options) {
   bool any = false;
   for (const Variable& input : inputs) {
     any |= input.requires_grad();

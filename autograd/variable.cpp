@@ -8,8 +8,8 @@
 
 namespace retnet {
 
-/// One value of the graph. An operation's inputs are always older than itself, so the creation number alone is a
-/// topological order, and nothing ever has to be sorted or visited recursively.
+/// One value of the graph. An operation's inputs are always older than itself, so the creation number alone
+/// is a topological order, and nothing ever has to be sorted or visited recursively.
 struct Node {
   Tensor value, grad;
   const char* op = "leaf";
@@ -68,24 +68,25 @@ class Accumulator {
 /// The gradients that a node's rule returns, after checking that they fit its inputs.
 std::vector<Tensor> checked_rule(const Node& node, const Tensor& g) {
   std::vector<Tensor> result = node.rule(g);
-  require(result.size() == node.inputs.size(), "backward", "the rule of ", node.op, " returned ", result.size(),
-          " gradients for ", node.inputs.size(), " inputs");
+  require(result.size() == node.inputs.size(), "backward", "the rule of ", node.op, " returned ",
+          result.size(), " gradients for ", node.inputs.size(), " inputs");
   for (std::size_t i = 0; i < result.size(); ++i)
-    require(!result[i].defined() || same_kind(result[i], node.inputs[i]->value), "backward", "the rule of ", node.op,
-            " returned a gradient ", result[i].shape(), " ", result[i].dtype(), " for input ", i, ", which is ",
-            node.inputs[i]->value.shape(), " ", node.inputs[i]->value.dtype());
+    require(!result[i].defined() || same_kind(result[i], node.inputs[i]->value), "backward", "the rule of ",
+            node.op, " returned a gradient ", result[i].shape(), " ", result[i].dtype(), " for input ", i,
+            ", which is ", node.inputs[i]->value.shape(), " ", node.inputs[i]->value.dtype());
   return result;
 }
 
 void accumulate_leaf(Node& leaf, const Tensor& g) {
   // A leaf keeps its gradient for the caller, so it must not share storage with anything in the graph.
-  leaf.grad = leaf.grad.defined() ? add(leaf.grad, g) : (g.storage().use_count() > 1 ? clone(g) : contiguous(g));
+  leaf.grad =
+      leaf.grad.defined() ? add(leaf.grad, g) : (g.storage().use_count() > 1 ? clone(g) : contiguous(g));
 }
 
 }  // namespace
 
-// A long recurrence is a long chain of shared_ptr; releasing it link by link from the outside keeps the destructors
-// from calling one another until the stack is full.
+// A long recurrence is a long chain of shared_ptr; releasing it link by link from the outside keeps the
+// destructors from calling one another until the stack is full.
 Node::~Node() {
   std::vector<std::shared_ptr<Node>> doomed = std::move(inputs);
   while (!doomed.empty()) {
@@ -100,8 +101,8 @@ Node::~Node() {
 
 Variable::Variable(const Tensor& value, bool requires_grad) : node_(make_node(value)) {
   require(value.defined(), "variable", "the tensor is undefined");
-  require(!requires_grad || is_floating(value.dtype()), "variable", "only floating tensors have gradients, got ",
-          value.dtype());
+  require(!requires_grad || is_floating(value.dtype()), "variable",
+          "only floating tensors have gradients, got ", value.dtype());
   node_->requires_grad = requires_grad;
 }
 
@@ -115,16 +116,16 @@ void Variable::zero_grad() {
 }
 
 void Variable::set_value(const Tensor& value) {
-  require(same_kind(value, this->value()), "set_value", "needs ", shape(), " ", dtype(), ", got ", value.shape(), " ",
-          value.dtype());
+  require(same_kind(value, this->value()), "set_value", "needs ", shape(), " ", dtype(), ", got ",
+          value.shape(), " ", value.dtype());
   require(!node_->rule && node_->inputs.empty(), "set_value", "the variable is the result of ", node_->op,
           "; only a leaf can be set");
   node_->value = value;
 }
 
 void Variable::set_grad(const Tensor& gradient) {
-  require(same_kind(gradient, value()), "set_grad", "needs ", shape(), " ", dtype(), ", got ", gradient.shape(), " ",
-          gradient.dtype());
+  require(same_kind(gradient, value()), "set_grad", "needs ", shape(), " ", dtype(), ", got ",
+          gradient.shape(), " ", gradient.dtype());
   node_->grad = gradient;
 }
 
@@ -144,13 +145,15 @@ Variable record(const char* op, const Tensor& y, const std::vector<Variable>& in
   return Variable(std::move(node));
 }
 
-/// Walks the graph below y from the newest operation to the oldest and hands each leaf's gradient to `leaf(node, g)`.
+/// Walks the graph below y from the newest operation to the oldest and hands each leaf's gradient to
+/// `leaf(node, g)`.
 template <class Leaf>
 void propagate(const Variable& y, const Tensor& dy, Graph graph, Leaf&& leaf) {
   require(same_kind(dy, y.value()), "backward", "the gradient must be ", y.shape(), " ", y.dtype(), ", got ",
           dy.shape(), " ", dy.dtype());
   const NoGrad no_grad;
-  // The gradients of intermediate values live here and not in the nodes, so that a second pass starts from nothing.
+  // The gradients of intermediate values live here and not in the nodes, so that a second pass starts from
+  // nothing.
   const auto older = [](const NodePtr& a, const NodePtr& b) { return a->number < b->number; };
   std::priority_queue<NodePtr, std::vector<NodePtr>, decltype(older)> due(older);
   std::unordered_map<Node*, Accumulator> sums;

@@ -1,5 +1,6 @@
 /// @file
-/// Variable: a tensor that remembers how it was computed; and backward(), which walks that memory. Read this first.
+/// Variable: a tensor that remembers how it was computed; and backward(), which walks that memory. Read this
+/// first.
 #pragma once
 
 #include <cstdint>
@@ -12,9 +13,9 @@
 
 namespace retnet {
 
-/// The gradient rule of one operation: from dL/dy to dL/dx_i, one per input, in order. A rule returns gradients and
-/// changes nothing; an undefined Tensor means that an input has none. It captures the tensors it needs, never
-/// Variables, so the graph has no cycles.
+/// The gradient rule of one operation: from dL/dy to dL/dx_i, one per input, in order. A rule returns
+/// gradients and changes nothing; an undefined Tensor means that an input has none. It captures the tensors
+/// it needs, never Variables, so the graph has no cycles.
 using GradientRule = std::function<std::vector<Tensor>(const Tensor& dy)>;
 
 struct Node;
@@ -32,10 +33,10 @@ class Variable {
   const Tensor& grad() const;
   bool requires_grad() const;  ///< true iff a gradient is wanted here or at anything this was computed from
 
-  void zero_grad();                      ///< forgets the gradient
-  void set_value(const Tensor& value);   ///< replaces a leaf's value; shape and dtype must stay
-  void set_grad(const Tensor& gradient); ///< replaces a leaf's gradient; shape and dtype must be the value's
-  Variable detach() const;               ///< a constant of the same value, without history
+  void zero_grad();                       ///< forgets the gradient
+  void set_value(const Tensor& value);    ///< replaces a leaf's value; shape and dtype must stay
+  void set_grad(const Tensor& gradient);  ///< replaces a leaf's gradient; shape and dtype must be the value's
+  Variable detach() const;                ///< a constant of the same value, without history
 
   /// @name The value's description
   /// @{
@@ -50,36 +51,41 @@ class Variable {
 
  private:
   explicit Variable(std::shared_ptr<Node> node) : node_(std::move(node)) {}
-  friend Variable record(const char* op, const Tensor& y, const std::vector<Variable>& inputs, GradientRule rule);
+  friend Variable record(const char* op, const Tensor& y, const std::vector<Variable>& inputs,
+                         GradientRule rule);
 
   std::shared_ptr<Node> node_;
 };
 
-/// The only way to add an operation to the graph: y was computed by `op` from `inputs`, and `rule` is its gradient.
-/// The inputs and the rule are dropped at once when no input requires a gradient, or inside NoGrad.
+/// The only way to add an operation to the graph: y was computed by `op` from `inputs`, and `rule` is its
+/// gradient. The inputs and the rule are dropped at once when no input requires a gradient, or inside NoGrad.
 Variable record(const char* op, const Tensor& y, const std::vector<Variable>& inputs, GradientRule rule);
 
 /// What backward() leaves behind.
 enum class Graph {
   keep,     ///< everything: another backward() over the same graph is possible, and right
-  release,  ///< nothing: each operation's saved tensors are freed as soon as it is done, and a second pass is an error
+  release,  ///< nothing: each operation's saved tensors are freed as soon as it is done, and a second pass is
+            ///< an error
 };
 
 /// Adds dL/dx to grad() of every leaf x that y depends on and that requires a gradient, given dL/dy.
-/// Operations are visited from the newest to the oldest, without recursion, each once. Cost: as the rules', plus one
-/// addition for every use of a value after the first.
+/// Operations are visited from the newest to the oldest, without recursion, each once. Cost: as the rules',
+/// plus one addition for every use of a value after the first.
 /// @param dy  dL/dy, of y's shape and dtype
-/// @throws Error when a rule returns a gradient of another shape or dtype than its input, naming the operation
+/// @throws Error when a rule returns a gradient of another shape or dtype than its input, naming the
+/// operation
 void backward(const Variable& y, const Tensor& dy, Graph graph = Graph::keep);
 
 /// The same for a loss L = y of one element: dL/dy = 1.
 void backward(const Variable& loss, Graph graph = Graph::keep);
 
-/// dL/dx for each x of `inputs`, given dL/dy, without touching any grad(). Undefined where y does not depend on x.
+/// dL/dx for each x of `inputs`, given dL/dy, without touching any grad(). Undefined where y does not depend
+/// on x.
 /// @throws Error when y depends on a leaf that requires a gradient and is not among `inputs`
 std::vector<Tensor> gradients(const Variable& y, const Tensor& dy, const std::vector<Variable>& inputs);
 
-/// While an object of this class lives, recording on this thread is on or off; the state before comes back after.
+/// While an object of this class lives, recording on this thread is on or off; the state before comes back
+/// after.
 class Recording {
  public:
   explicit Recording(bool on);

@@ -16,8 +16,9 @@ struct AdamW {
   std::int64_t step = 1;      ///< counts from 1, for the bias corrections
 };
 
-/// Updates w, m and v in place, n elements each; Loshchilov & Hutter, "Decoupled weight decay regularization", 2019:
-/// m = b1 m + (1-b1) g,  v = b2 v + (1-b2) g^2,  w -= lr (m / (1-b1^t) / (sqrt(v / (1-b2^t)) + eps) + decay w).
+/// Updates w, m and v in place, n elements each; Loshchilov & Hutter, "Decoupled weight decay
+/// regularization", 2019: m = b1 m + (1-b1) g,  v = b2 v + (1-b2) g^2,  w -= lr (m / (1-b1^t) / (sqrt(v /
+/// (1-b2^t)) + eps) + decay w).
 /// @tparam T float or double
 template <class T>
 void adamw(Cpu, const AdamW& s, T* w, T* m, T* v, const T* gradient, std::int64_t n);

@@ -12,8 +12,8 @@
 
 namespace retnet {
 
-/// The upper half of an IEEE binary32: 8 exponent bits, 8 significant bits. Storage only: arithmetic happens in
-/// float, and a value is rounded once, to nearest even, when it is stored.
+/// The upper half of an IEEE binary32: 8 exponent bits, 8 significant bits. Storage only: arithmetic happens
+/// in float, and a value is rounded once, to nearest even, when it is stored.
 struct bf16 {
   std::uint16_t bits = 0;
 

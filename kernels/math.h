@@ -1,7 +1,7 @@
 /// @file
-/// exp and erf for float as short branch-free polynomials, which compilers vectorise, and for double from the C
-/// library, which is exact to the last bit or nearly so. The C library's float versions are calls that cannot be
-/// vectorised, and gates and activations spend most of a training step's elementwise time in them.
+/// exp and erf for float as short branch-free polynomials, which compilers vectorise, and for double from the
+/// C library, which is exact to the last bit or nearly so. The C library's float versions are calls that
+/// cannot be vectorised, and gates and activations spend most of a training step's elementwise time in them.
 #pragma once
 
 #include <math.h>
@@ -29,22 +29,23 @@ RN_HD inline float exp2_int(std::int32_t n) {
 
 /// e^x with a relative error below 1.2e-7 (2 units in the last place); 0 below -104, infinity above 88.8.
 RN_HD inline float exp(float x) {
-  // e^x = 2^n e^r with n the nearest integer to x / ln 2, so |r| <= ln(2) / 2. ln 2 is subtracted in two parts, the
-  // first with enough trailing zeros that n times it is exact.
+  // e^x = 2^n e^r with n the nearest integer to x / ln 2, so |r| <= ln(2) / 2. ln 2 is subtracted in two
+  // parts, the first with enough trailing zeros that n times it is exact.
   constexpr float log2_e = 1.44269504f, ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;
   float y = x < -104.0f ? -104.0f : x;
   y = y > 89.0f ? 89.0f : y;
-  y = x == x ? y : 0.0f;                                // the conversion below is undefined for NaN
-  constexpr float to_nearest = 12582912.0f;             // 1.5 * 2^23: adding it rounds to an integer
+  y = x == x ? y : 0.0f;                     // the conversion below is undefined for NaN
+  constexpr float to_nearest = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
   const float n = (y * log2_e + to_nearest) - to_nearest;
   const float r = (y - n * ln2_high) - n * ln2_low;
-  float p = 0.00139411213f;                             // minimax fit of (e^r - 1 - r) / r^2
+  float p = 0.00139411213f;  // minimax fit of (e^r - 1 - r) / r^2
   p = p * r + 0.00836317981f;
   p = p * r + 0.0416663752f;
   p = p * r + 0.16666577f;
   p = p * r + 0.5f;
   p = p * r * r + r + 1.0f;
-  // Two half powers, because 2^n itself leaves the exponent's range where the result is subnormal or infinite.
+  // Two half powers, because 2^n itself leaves the exponent's range where the result is subnormal or
+  // infinite.
   const std::int32_t half = static_cast<std::int32_t>(n) >> 1, rest = static_cast<std::int32_t>(n) - half;
   p = p * detail::exp2_int(half) * detail::exp2_int(rest);
   return x == x ? p : x;
@@ -54,15 +55,15 @@ RN_HD inline float exp(float x) {
 RN_HD inline float erf(float x) {
   const float a = x < 0 ? -x : x;
   const float u = x * x;
-  float small = -0.000597689662f;                       // fit of erf(x) / x - 1 in x^2, for |x| < 0.93
+  float small = -0.000597689662f;  // fit of erf(x) / x - 1 in x^2, for |x| < 0.93
   small = small * u + 0.00499098077f;
   small = small * u - 0.0267655674f;
   small = small * u + 0.112818028f;
   small = small * u - 0.376124943f;
   small = small * u + 0.12837915f;
   small = small * x + x;
-  const float t = a < 4.0f ? a : 4.0f;                  // beyond 3.92 erf rounds to 1
-  float large = -4.56496827e-7f;                        // fit of ln(1 - erf(t)), for 0.92 <= t <= 4
+  const float t = a < 4.0f ? a : 4.0f;  // beyond 3.92 erf rounds to 1
+  float large = -4.56496827e-7f;        // fit of ln(1 - erf(t)), for 0.92 <= t <= 4
   large = large * t - 1.5212270e-5f;
   large = large * t + 0.000402011159f;
   large = large * t - 0.00407093074f;

@@ -7,8 +7,8 @@
 
 namespace retnet::kernels {
 
-/// What to multiply: C[m, n] (+)= A[m, k] B[k, n] for every index of a batch. All strides count elements, so a
-/// transposed or broadcast operand, or one head of `[B, T, H, D]`, is a choice of strides and never a copy.
+/// What to multiply: C[m, n] (+)= A[m, k] B[k, n] for every index of a batch. All strides count elements, so
+/// a transposed or broadcast operand, or one head of `[B, T, H, D]`, is a choice of strides and never a copy.
 struct Matmul {
   std::int64_t m = 0, n = 0, k = 0;
   std::int64_t a_row = 0, a_col = 1;  ///< A(i, p) is at i * a_row + p * a_col
@@ -25,8 +25,8 @@ struct Matmul {
 template <class T>
 void matmul_naive(Cpu, const Matmul& s, T* c, const T* a, const T* b);
 
-/// The same product, packed, blocked and vectorised. Each element of C is one sum over k in a fixed order that
-/// depends on k alone, so neither the number of threads nor m, n or the batch changes its bits.
+/// The same product, packed, blocked and vectorised. Each element of C is one sum over k in a fixed order
+/// that depends on k alone, so neither the number of threads nor m, n or the batch changes its bits.
 /// @tparam T float, double or bf16 (computed in float, rounded once)
 template <class T>
 void matmul(Cpu, const Matmul& s, T* c, const T* a, const T* b);

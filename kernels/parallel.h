@@ -1,8 +1,9 @@
 /// @file
-/// Loops over independent pieces of work, and sums whose value does not depend on how many threads computed it.
+/// Loops over independent pieces of work, and sums whose value does not depend on how many threads computed
+/// it.
 ///
-/// Every kernel obeys one rule: the work is cut into pieces by the *problem*, never by the number of threads, and
-/// no two pieces write to the same element. Then any number of threads gives the same bits.
+/// Every kernel obeys one rule: the work is cut into pieces by the *problem*, never by the number of threads,
+/// and no two pieces write to the same element. Then any number of threads gives the same bits.
 #pragma once
 
 #include <algorithm>
@@ -31,10 +32,12 @@ inline void set_num_threads([[maybe_unused]] int n) {
 #endif
 }
 
-/// Fewer elementary operations than this are not worth waking other threads for (about 10 microseconds of work).
+/// Fewer elementary operations than this are not worth waking other threads for (about 10 microseconds of
+/// work).
 inline constexpr std::int64_t kParallelWork = 32768;
 
-/// Calls `body(i)` for i = 0 .. count-1, on several threads when `count * work` (elementary operations) is large.
+/// Calls `body(i)` for i = 0 .. count-1, on several threads when `count * work` (elementary operations) is
+/// large.
 template <class Body>
 void parallel_for(std::int64_t count, std::int64_t work, Body&& body) {
 #if defined(_OPENMP)
@@ -53,8 +56,8 @@ void parallel_blocks(std::int64_t n, Body&& body) {
   parallel_for(blocks, kBlock, [&](std::int64_t b) { body(b * kBlock, std::min(n, (b + 1) * kBlock)); });
 }
 
-/// Sum of `partial(begin, end)` over the blocks of 0 .. n-1, added in index order: the same bits on any number of
-/// threads, which an OpenMP reduction does not give. Accumulates in double.
+/// Sum of `partial(begin, end)` over the blocks of 0 .. n-1, added in index order: the same bits on any
+/// number of threads, which an OpenMP reduction does not give. Accumulates in double.
 template <class Partial>
 double blocked_sum(std::int64_t n, Partial&& partial) {
   std::vector<double> sums(static_cast<std::size_t>((n + kBlock - 1) / kBlock));

@@ -1,6 +1,6 @@
 /// @file
-/// Counter-based random numbers: number i of a stream is a pure function of (seed, stream, i). Nothing is carried
-/// from call to call, so any order, any number of threads and any resumed run draw the same numbers.
+/// Counter-based random numbers: number i of a stream is a pure function of (seed, stream, i). Nothing is
+/// carried from call to call, so any order, any number of threads and any resumed run draw the same numbers.
 #pragma once
 
 #include "kernels/bf16.h"
@@ -14,8 +14,8 @@ struct RandomKey {
   std::uint64_t stream = 0;  ///< what the numbers are for: a parameter, a step's windows, a layer's dropout
 };
 
-/// Four 32-bit numbers from 128 bits of counter under a 64-bit key: Philox4x32-10 of Salmon et al., "Parallel random
-/// numbers: as easy as 1, 2, 3", SC 2011.
+/// Four 32-bit numbers from 128 bits of counter under a 64-bit key: Philox4x32-10 of Salmon et al., "Parallel
+/// random numbers: as easy as 1, 2, 3", SC 2011.
 struct Philox {
   std::uint32_t x[4];
 
@@ -48,8 +48,8 @@ void fill_uniform(Cpu, T* x, std::int64_t n, RandomKey key, double low, double h
 template <class T>
 void fill_normal(Cpu, T* x, std::int64_t n, RandomKey key, double mean, double deviation);
 
-/// y[i] = x[i] / (1 - p) where number i of the stream is at least p, else 0. The same call on dy is the gradient:
-/// the mask is drawn again, not stored.  @tparam T float, double or bf16;  0 <= p < 1
+/// y[i] = x[i] / (1 - p) where number i of the stream is at least p, else 0. The same call on dy is the
+/// gradient: the mask is drawn again, not stored.  @tparam T float, double or bf16;  0 <= p < 1
 template <class T>
 void dropout(Cpu, T* y, const T* x, std::int64_t n, RandomKey key, double p);
 

@@ -22,7 +22,8 @@ void log_sum_exp(Cpu, T* y, const T* x, std::int64_t rows, std::int64_t n);
 /// loss[row] = log_sum_exp(x[row, :]) - x[row, target[row]], in nats; 0 <= target < n.
 /// @param lse  [rows], the log-sum-exp, kept for the gradient
 template <class T>
-void cross_entropy(Cpu, T* loss, T* lse, const T* x, const std::int32_t* target, std::int64_t rows, std::int64_t n);
+void cross_entropy(Cpu, T* loss, T* lse, const T* x, const std::int32_t* target, std::int64_t rows,
+                   std::int64_t n);
 
 /// dx[row, j] = dloss[row] (exp(x - lse) - [j = target]).
 template <class T>

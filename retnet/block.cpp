@@ -2,9 +2,11 @@
 
 namespace retnet {
 
-FeedForward::FeedForward(const Config& config, RandomKey key, Dtype dtype) : activation_(config.ffn_activation) {
+FeedForward::FeedForward(const Config& config, RandomKey key, Dtype dtype)
+    : activation_(config.ffn_activation) {
   w_1_ = Linear(config.d_model, config.ffn_width, 1, {key.seed, key.stream}, dtype);
-  if (config.ffn == FfnKind::glu) w_3_ = Linear(config.d_model, config.ffn_width, 1, {key.seed, key.stream + 1}, dtype);
+  if (config.ffn == FfnKind::glu)
+    w_3_ = Linear(config.d_model, config.ffn_width, 1, {key.seed, key.stream + 1}, dtype);
   w_2_ = Linear(config.ffn_width, config.d_model, 1, {key.seed, key.stream + 2}, dtype);
 }
 

@@ -1,5 +1,6 @@
 /// @file
-/// One block of the network, @eq{9}: retention and a feed-forward network, each behind a norm and beside a residual.
+/// One block of the network, @eq{9}: retention and a feed-forward network, each behind a norm and beside a
+/// residual.
 #pragma once
 
 #include "retnet/multi_scale_retention.h"
@@ -38,18 +39,20 @@ class Block {
   Block() = default;
   Block(const Config& config, RandomKey key, Dtype dtype);  ///< kStreams streams are used
 
-  static constexpr std::uint64_t kStreams = 8;          ///< of random numbers, for the initial weights
-  static constexpr std::uint64_t kDropoutStreams = 2;   ///< the outputs of the two sublayers
+  static constexpr std::uint64_t kStreams = 8;         ///< of random numbers, for the initial weights
+  static constexpr std::uint64_t kDropoutStreams = 2;  ///< the outputs of the two sublayers
 
   /// Arguments as MultiScaleRetention's.
   Variable operator()(const Variable& x, RetentionState& state, const FormOptions& options,
                       const Dropout& dropout = {}) const;
 
-  /// The same value and gradients from the zero state, with what is inside computed again by backward() instead of
-  /// kept: the memory of one block instead of all, for the time of one more forward pass.
+  /// The same value and gradients from the zero state, with what is inside computed again by backward()
+  /// instead of kept: the memory of one block instead of all, for the time of one more forward pass.
   Variable recomputed(const Variable& x, const FormOptions& options, const Dropout& dropout = {}) const;
 
-  RetentionState initial_state(std::int64_t batch, Dtype dtype) const { return retention_.initial_state(batch, dtype); }
+  RetentionState initial_state(std::int64_t batch, Dtype dtype) const {
+    return retention_.initial_state(batch, dtype);
+  }
 
   template <class Visit>
   void for_each_parameter(Visit&& visit) {

@@ -1,5 +1,6 @@
 /// @file
-/// What a RetNet is built from: its sizes, and the choices that the paper and its implementations make differently.
+/// What a RetNet is built from: its sizes, and the choices that the paper and its implementations make
+/// differently.
 #pragma once
 
 #include <cstdint>
@@ -58,18 +59,18 @@ enum class FfnKind {
 
 /// A RetNet's sizes and choices. The defaults are the paper's block at the sizes of the preset `tiny`.
 struct Config {
-  std::int64_t vocab = 256;         ///< V, number of tokens
-  std::int64_t d_model = 128;       ///< d, width of the residual stream
-  std::int64_t layers = 4;          ///< number of blocks
-  std::int64_t heads = 4;           ///< H, divides the two widths that follow
-  std::int64_t key_width = 128;     ///< H dk, width of queries and keys; dk is even
-  std::int64_t value_width = 256;   ///< H dv, width of values and gates
-  std::int64_t ffn_width = 256;     ///< hidden width of the feed-forward network
-  std::int64_t chunk = 64;          ///< C, chunk length of the chunkwise form
+  std::int64_t vocab = 256;        ///< V, number of tokens
+  std::int64_t d_model = 128;      ///< d, width of the residual stream
+  std::int64_t layers = 4;         ///< number of blocks
+  std::int64_t heads = 4;          ///< H, divides the two widths that follow
+  std::int64_t key_width = 128;    ///< H dk, width of queries and keys; dk is even
+  std::int64_t value_width = 256;  ///< H dv, width of values and gates
+  std::int64_t ffn_width = 256;    ///< hidden width of the feed-forward network
+  std::int64_t chunk = 64;         ///< C, chunk length of the chunkwise form
 
   Rotation rotation = Rotation::linspace;
   GammaRule gamma = GammaRule::arange;
-  std::vector<double> gammas;       ///< decays given one by one, H of them in (0, 1]; empty: by the rule above
+  std::vector<double> gammas;  ///< decays given one by one, H of them in (0, 1]; empty: by the rule above
   ScoreNorm score_norm = ScoreNorm::paper;
   bool score_norm_gradient = true;  ///< differentiate c; false holds it constant, as the official code does
   NormKind head_norm = NormKind::layer;
@@ -80,8 +81,8 @@ struct Config {
   double block_norm_eps = 1e-5;
   FfnKind ffn = FfnKind::mlp;
   Activation ffn_activation = Activation::gelu;
-  double embed_scale = 1;           ///< factor on the embedding
-  bool tie_head = false;            ///< the output projection is the embedding matrix
+  double embed_scale = 1;  ///< factor on the embedding
+  bool tie_head = false;   ///< the output projection is the embedding matrix
 
   std::int64_t dk() const { return key_width / heads; }    ///< key width of one head
   std::int64_t dv() const { return value_width / heads; }  ///< value width of one head
@@ -91,7 +92,8 @@ struct Config {
   void validate() const;
 };
 
-/// tiny (0.86 M weights), small (4.9 M) or base (10.8 M). @throws Error for another name, offering the nearest
+/// tiny (0.86 M weights), small (4.9 M) or base (10.8 M). @throws Error for another name, offering the
+/// nearest
 Config preset(const std::string& name);
 
 /// Names of the presets, for help and messages.
@@ -100,8 +102,8 @@ std::vector<std::string> preset_names();
 /// Every field, as an object in the order above.
 Json to_json(const Config& config);
 
-/// Reads what to_json() wrote; every key is optional and keeps its default, and an unknown key is an error that
-/// offers the nearest name. Validates. @param source  names the file in messages
+/// Reads what to_json() wrote; every key is optional and keeps its default, and an unknown key is an error
+/// that offers the nearest name. Validates. @param source  names the file in messages
 Config config_from_json(const Json& json, const std::string& source);
 
 /// Calls `visit(key, field, help)` for every field of a config: the one list behind files, flags and help.

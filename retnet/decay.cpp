@@ -13,7 +13,8 @@ std::vector<double> decays(const Config& config) {
     if (config.gamma == GammaRule::arange) {
       gamma.push_back(1 - std::exp2(-5.0 - static_cast<double>(h)));  // Eq. (8)
     } else {
-      const double step = config.heads > 1 ? static_cast<double>(h) / static_cast<double>(config.heads - 1) : 0;
+      const double step =
+          config.heads > 1 ? static_cast<double>(h) / static_cast<double>(config.heads - 1) : 0;
       gamma.push_back(1 - std::exp(std::log(1.0 / 32) + step * (std::log(1.0 / 512) - std::log(1.0 / 32))));
     }
   }
@@ -27,7 +28,8 @@ DecayTables decay_tables(const std::vector<double>& gamma, std::int64_t n, Dtype
   for (std::int64_t h = 0; h < heads; ++h) {
     std::vector<double> power(static_cast<std::size_t>(n + 1));  // gamma^0 .. gamma^n
     for (std::int64_t i = 0; i <= n; ++i)
-      power[static_cast<std::size_t>(i)] = std::pow(gamma[static_cast<std::size_t>(h)], static_cast<double>(i));
+      power[static_cast<std::size_t>(i)] =
+          std::pow(gamma[static_cast<std::size_t>(h)], static_cast<double>(i));
     for (std::int64_t i = 0; i < n; ++i) {
       for (std::int64_t m = 0; m <= i; ++m)
         mask[static_cast<std::size_t>((h * n + i) * n + m)] = power[static_cast<std::size_t>(i - m)];
@@ -36,12 +38,14 @@ DecayTables decay_tables(const std::vector<double>& gamma, std::int64_t n, Dtype
     }
     whole.push_back(power.back());
   }
-  return {astype(Tensor::from(mask, {heads, n, n}), dtype), astype(Tensor::from(from_state, {heads, n, 1}), dtype),
-          astype(Tensor::from(to_state, {heads, n, 1}), dtype), astype(Tensor::from(whole, {heads, 1, 1}), dtype)};
+  return {astype(Tensor::from(mask, {heads, n, n}), dtype),
+          astype(Tensor::from(from_state, {heads, n, 1}), dtype),
+          astype(Tensor::from(to_state, {heads, n, 1}), dtype),
+          astype(Tensor::from(whole, {heads, 1, 1}), dtype)};
 }
 
-std::vector<std::vector<double>> decay_sums(const std::vector<double>& gamma, const std::vector<double>& start,
-                                            std::int64_t n) {
+std::vector<std::vector<double>> decay_sums(const std::vector<double>& gamma,
+                                            const std::vector<double>& start, std::int64_t n) {
   std::vector<std::vector<double>> sums;
   for (std::size_t h = 0; h < gamma.size(); ++h) {
     double s = start[h];

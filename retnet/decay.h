@@ -27,7 +27,7 @@ DecayTables decay_tables(const std::vector<double>& gamma, std::int64_t n, Dtype
 
 /// s after each of n steps, from s before them: s_i = gamma s_(i-1) + 1, @eq{R3}.
 /// @param start  [H], one number per head; returns [H][n]
-std::vector<std::vector<double>> decay_sums(const std::vector<double>& gamma, const std::vector<double>& start,
-                                            std::int64_t n);
+std::vector<std::vector<double>> decay_sums(const std::vector<double>& gamma,
+                                            const std::vector<double>& start, std::int64_t n);
 
 }  // namespace retnet

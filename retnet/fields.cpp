@@ -75,7 +75,8 @@ void parse_field(const std::string& what, const std::string& text, std::vector<d
   field.clear();
   for (std::size_t begin = 0; begin <= text.size();) {
     const std::size_t end = std::min(text.find(',', begin), text.size());
-    field.push_back(number_from<double>(what, "numbers with commas between them", text.substr(begin, end - begin)));
+    field.push_back(
+        number_from<double>(what, "numbers with commas between them", text.substr(begin, end - begin)));
     begin = end + 1;
   }
 }

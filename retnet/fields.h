@@ -1,7 +1,8 @@
 /// @file
 /// Structs of settings as lists of named fields. A struct says its fields once, in a function
 ///
-///     template <class S, class Visit> void for_each_field(S& s, Visit&& visit) { visit("name", s.name, "help"); ... }
+///     template <class S, class Visit> void for_each_field(S& s, Visit&& visit) { visit("name", s.name,
+///     "help"); ... }
 ///
 /// and files, command line flags and help are made from that list. A field is a std::int64_t, double, bool,
 /// std::string, std::vector<double>, or an enumeration with Names.
@@ -21,7 +22,8 @@ namespace retnet {
 template <class E>
 struct Names;
 
-/// The candidate with the smallest edit distance to `name`, or "" when none is near (more than a third differs).
+/// The candidate with the smallest edit distance to `name`, or "" when none is near (more than a third
+/// differs).
 std::string nearest_name(const std::string& name, const std::vector<std::string>& candidates);
 
 /// "; did you mean NAME?" with the nearest candidate, or "".
@@ -37,7 +39,8 @@ void parse_field(const std::string& what, const std::string& text, std::int64_t&
 void parse_field(const std::string& what, const std::string& text, double& field);
 void parse_field(const std::string& what, const std::string& text, bool& field);
 void parse_field(const std::string& what, const std::string& text, std::string& field);
-void parse_field(const std::string& what, const std::string& text, std::vector<double>& field);  ///< "0.9,0.99"
+void parse_field(const std::string& what, const std::string& text,
+                 std::vector<double>& field);  ///< "0.9,0.99"
 template <class E>
 requires std::is_enum_v<E>
 void parse_field(const std::string& what, const std::string& text, E& field) {
@@ -94,7 +97,8 @@ std::vector<std::string> field_names(S& s) {
 template <class S>
 Json fields_to_json(S& s) {
   Json json = Json::object();
-  for_each_field(s, [&](const char* key, const auto& field, const char*) { json.set(key, field_to_json(field)); });
+  for_each_field(
+      s, [&](const char* key, const auto& field, const char*) { json.set(key, field_to_json(field)); });
   return json;
 }
 

@@ -9,7 +9,8 @@ Linear::Linear(std::int64_t in, std::int64_t out, double gain, RandomKey key, Dt
   weight = Variable(rand_uniform({out, in}, key, -bound, bound, dtype), true);
 }
 
-Norm::Norm(NormKind norm_kind, double epsilon, std::int64_t width, Dtype dtype) : kind(norm_kind), eps(epsilon) {
+Norm::Norm(NormKind norm_kind, double epsilon, std::int64_t width, Dtype dtype)
+    : kind(norm_kind), eps(epsilon) {
   weight = Variable(Tensor::full({width}, 1, dtype), true);
   if (kind == NormKind::layer) bias = Variable(Tensor::zeros({width}, dtype), true);
 }
@@ -23,10 +24,14 @@ Variable Norm::operator()(const Variable& x) const {
 
 Variable activate(Activation activation, const Variable& x) {
   switch (activation) {
-    case Activation::swish: return swish(x);
-    case Activation::gelu: return gelu(x);
-    case Activation::relu: return relu(x);
-    case Activation::none: break;
+    case Activation::swish:
+      return swish(x);
+    case Activation::gelu:
+      return gelu(x);
+    case Activation::relu:
+      return relu(x);
+    case Activation::none:
+      break;
   }
   return x;
 }

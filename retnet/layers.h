@@ -1,5 +1,6 @@
 /// @file
-/// The layers that RetNet shares with every network: linear maps and normalisation, and how parameters are named.
+/// The layers that RetNet shares with every network: linear maps and normalisation, and how parameters are
+/// named.
 #pragma once
 
 #include <string>

@@ -15,10 +15,12 @@ RetNet::RetNet(const Config& config, std::uint64_t seed, Dtype dtype) : config_(
   const double deviation = 1 / std::sqrt(static_cast<double>(config.d_model));
   embedding_ = Variable(rand_normal({config.vocab, config.d_model}, {seed, 0}, 0, deviation, dtype), true);
   for (std::int64_t l = 0; l < config.layers; ++l)
-    blocks_.emplace_back(config, RandomKey{seed, kFirstBlockStream + Block::kStreams * static_cast<std::uint64_t>(l)},
-                         dtype);
+    blocks_.emplace_back(
+        config, RandomKey{seed, kFirstBlockStream + Block::kStreams * static_cast<std::uint64_t>(l)}, dtype);
   final_norm_ = Norm(config.block_norm, config.block_norm_eps, config.d_model, dtype);
-  if (!config.tie_head) head_.weight = Variable(rand_normal({config.vocab, config.d_model}, {seed, 1}, 0, deviation, dtype), true);
+  if (!config.tie_head)
+    head_.weight =
+        Variable(rand_normal({config.vocab, config.d_model}, {seed, 1}, 0, deviation, dtype), true);
 }
 
 ModelState RetNet::initial_state(std::int64_t batch) const {

@@ -62,8 +62,8 @@ class RetNet {
 /// @throws Error when writing fails; each file is whole or absent
 void save_model(const std::string& folder, RetNet& model);
 
-/// Reads what save_model() wrote. @throws Error naming the file, and the tensor or the field that does not fit:
-/// one that is missing, unknown, of another shape or dtype than the config asks for, or not finite
+/// Reads what save_model() wrote. @throws Error naming the file, and the tensor or the field that does not
+/// fit: one that is missing, unknown, of another shape or dtype than the config asks for, or not finite
 RetNet load_model(const std::string& folder);
 
 }  // namespace retnet

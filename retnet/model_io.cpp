@@ -21,7 +21,8 @@ void set_parameters(RetNet& model, const std::vector<NamedTensor>& tensors, cons
   for (const NamedTensor& tensor : tensors) by_name[tensor.name] = tensor.value;
   for (Parameter& parameter : model.parameters()) {
     const auto found = by_name.find(parameter.name);
-    require(found != by_name.end(), path, "the tensor ", parameter.name, " is missing; config.json asks for it");
+    require(found != by_name.end(), path, "the tensor ", parameter.name,
+            " is missing; config.json asks for it");
     const Tensor& value = found->second;
     require(value.shape() == parameter.variable.shape() && value.dtype() == parameter.variable.dtype(), path,
             parameter.name, " is ", value.shape(), " ", value.dtype(), ", but config.json asks for ",
@@ -39,7 +40,8 @@ void set_parameters(RetNet& model, const std::vector<NamedTensor>& tensors, cons
 void save_model(const std::string& folder, RetNet& model) {
   write_json(folder + "/config.json", to_json(model.config()));
   std::vector<NamedTensor> tensors;
-  for (const Parameter& parameter : model.parameters()) tensors.push_back({parameter.name, parameter.variable.value()});
+  for (const Parameter& parameter : model.parameters())
+    tensors.push_back({parameter.name, parameter.variable.value()});
   save_safetensors(folder + "/model.safetensors", tensors, {{"format", "retnet"}});
 }
 

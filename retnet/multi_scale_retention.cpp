@@ -8,7 +8,8 @@
 namespace retnet {
 
 MultiScaleRetention::MultiScaleRetention(const Config& config, RandomKey key, Dtype dtype)
-    : config_(config), theta_(rotation_angles(config.rotation, config.dk())),
+    : config_(config),
+      theta_(rotation_angles(config.rotation, config.dk())),
       retention_{decays(config), config.score_norm, config.score_norm_gradient} {
   const auto next = [&] { return RandomKey{key.seed, key.stream++}; };
   // Glorot's bound, with a gain of 2^-2.5 where retention multiplies three projections, and 2^-1 towards the
@@ -18,7 +19,8 @@ MultiScaleRetention::MultiScaleRetention(const Config& config, RandomKey key, Dt
   w_k_ = Linear(config.d_model, config.key_width, gain, next(), dtype);
   w_v_ = Linear(config.d_model, config.value_width, gain, next(), dtype);
   const RandomKey gate_key = next();
-  if (config.gate != Activation::none) w_g_ = Linear(config.d_model, config.value_width, gain, gate_key, dtype);
+  if (config.gate != Activation::none)
+    w_g_ = Linear(config.d_model, config.value_width, gain, gate_key, dtype);
   w_o_ = Linear(config.value_width, config.d_model, 0.5, next(), dtype);
   if (config.head_affine == HeadAffine::none) return;
   const std::int64_t width = config.head_affine == HeadAffine::shared ? config.dv() : config.value_width;
@@ -43,23 +45,23 @@ Variable MultiScaleRetention::normalize_heads(const Variable& o) const {
 // [group-norm]
 
 // [msr]
-Variable MultiScaleRetention::operator()(const Variable& x, RetentionState& state, const FormOptions& options) const {
+Variable MultiScaleRetention::operator()(const Variable& x, RetentionState& state,
+                                         const FormOptions& options) const {
   const std::int64_t B = x.dim(0), N = x.dim(1), H = config_.heads, dk = config_.dk(), dv = config_.dv();
   const auto by_head = [](const Variable& y) { return transpose(y, 1, 2); };  // [B, N, H, .] -> [B, H, N, .]
 
-  const Variable q = reshape(w_q_(x), {B, N, H, dk});                                                // Eq. (5)
-  const Variable k = mul(reshape(w_k_(x), {B, N, H, dk}), 1 / std::sqrt(static_cast<double>(dk)));   // Eq. (5)
-  const Variable v = reshape(w_v_(x), {B, N, H, dv});                                                // Eq. (5)
+  const Variable q = reshape(w_q_(x), {B, N, H, dk});                                               // Eq. (5)
+  const Variable k = mul(reshape(w_k_(x), {B, N, H, dk}), 1 / std::sqrt(static_cast<double>(dk)));  // Eq. (5)
+  const Variable v = reshape(w_v_(x), {B, N, H, dv});                                               // Eq. (5)
 
-  const Retained retained =
-      retention(options.form, by_head(rotate_positions(q, theta_, state.pos)),
-                by_head(rotate_positions(k, theta_, state.pos)), by_head(v), state, retention_,
-                options.chunk > 0 ? options.chunk : config_.chunk);
+  const Retained retained = retention(options.form, by_head(rotate_positions(q, theta_, state.pos)),
+                                      by_head(rotate_positions(k, theta_, state.pos)), by_head(v), state,
+                                      retention_, options.chunk > 0 ? options.chunk : config_.chunk);
   state = retained.state;
 
-  const Variable y = normalize_heads(retained.o);                                                    // Eq. (8)
+  const Variable y = normalize_heads(retained.o);  // Eq. (8)
   if (config_.gate == Activation::none) return w_o_(y);
-  return w_o_(mul(activate(config_.gate, w_g_(x)), y));                                              // Eq. (8)
+  return w_o_(mul(activate(config_.gate, w_g_(x)), y));  // Eq. (8)
 }
 // [msr]
 

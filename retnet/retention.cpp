@@ -6,17 +6,22 @@
 
 namespace retnet {
 
-RetentionState initial_state(std::int64_t batch, std::int64_t heads, std::int64_t dk, std::int64_t dv, Dtype dtype) {
-  return {Variable(Tensor::zeros({batch, heads, dk, dv}, dtype)), Variable(Tensor::zeros({batch, heads, dk}, dtype)),
+RetentionState initial_state(std::int64_t batch, std::int64_t heads, std::int64_t dk, std::int64_t dv,
+                             Dtype dtype) {
+  return {Variable(Tensor::zeros({batch, heads, dk, dv}, dtype)),
+          Variable(Tensor::zeros({batch, heads, dk}, dtype)),
           std::vector<double>(static_cast<std::size_t>(heads), 0.0), 0};
 }
 
-Retained retention(Form form, const Variable& q, const Variable& k, const Variable& v, const RetentionState& state,
-                   const RetentionOptions& options, std::int64_t chunk) {
+Retained retention(Form form, const Variable& q, const Variable& k, const Variable& v,
+                   const RetentionState& state, const RetentionOptions& options, std::int64_t chunk) {
   switch (form) {
-    case Form::parallel: return retention_parallel(q, k, v, state, options);
-    case Form::recurrent: return retention_recurrent(q, k, v, state, options);
-    case Form::chunkwise: break;
+    case Form::parallel:
+      return retention_parallel(q, k, v, state, options);
+    case Form::recurrent:
+      return retention_recurrent(q, k, v, state, options);
+    case Form::chunkwise:
+      break;
   }
   return retention_chunkwise(q, k, v, state, options, chunk);
 }
@@ -25,13 +30,14 @@ namespace detail {
 
 void check_retention(const char* op, const Variable& q, const Variable& k, const Variable& v,
                      const RetentionState& state, const RetentionOptions& options) {
-  require(q.rank() == 4 && v.rank() == 4 && q.shape() == k.shape() && q.dim(0) == v.dim(0) && q.dim(1) == v.dim(1) &&
-              q.dim(2) == v.dim(2),
-          op, "needs q and k [B, H, N, dk] and v [B, H, N, dv], got ", q.shape(), ", ", k.shape(), " and ", v.shape());
+  require(q.rank() == 4 && v.rank() == 4 && q.shape() == k.shape() && q.dim(0) == v.dim(0) &&
+              q.dim(1) == v.dim(1) && q.dim(2) == v.dim(2),
+          op, "needs q and k [B, H, N, dk] and v [B, H, N, dv], got ", q.shape(), ", ", k.shape(), " and ",
+          v.shape());
   require(q.dim(2) >= 1, op, "needs at least one step, got ", q.shape());
   const auto heads = static_cast<std::size_t>(q.dim(1));
-  require(options.gamma.size() == heads, op, "got ", heads, " heads in ", q.shape(), " but ", options.gamma.size(),
-          " decays");
+  require(options.gamma.size() == heads, op, "got ", heads, " heads in ", q.shape(), " but ",
+          options.gamma.size(), " decays");
   require(state.S.defined() && state.z.defined() && state.s.size() == heads &&
               state.S.shape() == Shape{q.dim(0), q.dim(1), q.dim(3), v.dim(3)} &&
               state.z.shape() == Shape{q.dim(0), q.dim(1), q.dim(3)},

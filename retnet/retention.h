@@ -2,9 +2,9 @@
 /// Retention in its three forms: parallel, recurrent and chunkwise. They compute the same function.
 ///
 /// Sizes: B batch, N length, H heads, dk and dv key and value width of a head, C chunk length.
-/// Queries and keys come already rotated by their absolute positions (rotate_positions()), keys already divided by
-/// sqrt(dk). Every form takes a RetentionState and returns the one after its last step, so a sequence may be cut
-/// anywhere and each piece run in any form.
+/// Queries and keys come already rotated by their absolute positions (rotate_positions()), keys already
+/// divided by sqrt(dk). Every form takes a RetentionState and returns the one after its last step, so a
+/// sequence may be cut anywhere and each piece run in any form.
 #pragma once
 
 #include <vector>
@@ -51,25 +51,27 @@ enum class Form { parallel, recurrent, chunkwise };
 /// @param v      values: [B, H, N, dv]
 /// @param state  before the first step
 /// @throws Error if ranks, sizes or dtypes disagree, or gamma does not have H numbers
-Retained retention_parallel(const Variable& q, const Variable& k, const Variable& v, const RetentionState& state,
-                            const RetentionOptions& options);
+Retained retention_parallel(const Variable& q, const Variable& k, const Variable& v,
+                            const RetentionState& state, const RetentionOptions& options);
 
 /// Recurrent form, @eq{6}: S_n = gamma S_(n-1) + k_n^T v_n and o_n = q_n S_n / c_n, step by step.
 ///
 /// For decoding: O(N dk dv) time and O(dk dv) memory per head. Arguments as retention_parallel().
-Retained retention_recurrent(const Variable& q, const Variable& k, const Variable& v, const RetentionState& state,
-                             const RetentionOptions& options);
+Retained retention_recurrent(const Variable& q, const Variable& k, const Variable& v,
+                             const RetentionState& state, const RetentionOptions& options);
 
-/// Chunkwise form, @eq{7}: parallel within chunks of C steps, recurrent from chunk to chunk. C need not divide N.
+/// Chunkwise form, @eq{7}: parallel within chunks of C steps, recurrent from chunk to chunk. C need not
+/// divide N.
 ///
 /// For training on long windows and for reading prompts: O(N C (dk + dv) + N dk dv) time per head.
 /// @param chunk  C >= 1; the other arguments as retention_parallel()
-Retained retention_chunkwise(const Variable& q, const Variable& k, const Variable& v, const RetentionState& state,
-                             const RetentionOptions& options, std::int64_t chunk);
+Retained retention_chunkwise(const Variable& q, const Variable& k, const Variable& v,
+                             const RetentionState& state, const RetentionOptions& options,
+                             std::int64_t chunk);
 
 /// The form chosen by a value; `chunk` matters to the chunkwise one only.
-Retained retention(Form form, const Variable& q, const Variable& k, const Variable& v, const RetentionState& state,
-                   const RetentionOptions& options, std::int64_t chunk);
+Retained retention(Form form, const Variable& q, const Variable& k, const Variable& v,
+                   const RetentionState& state, const RetentionOptions& options, std::int64_t chunk);
 
 namespace detail {
 

@@ -6,11 +6,13 @@
 namespace retnet {
 
 // [chunkwise]
-Retained retention_chunkwise(const Variable& q, const Variable& k, const Variable& v, const RetentionState& state,
-                             const RetentionOptions& options, std::int64_t chunk) {
+Retained retention_chunkwise(const Variable& q, const Variable& k, const Variable& v,
+                             const RetentionState& state, const RetentionOptions& options,
+                             std::int64_t chunk) {
   detail::check_retention("retention_chunkwise", q, k, v, state, options);
   require(chunk >= 1, "retention_chunkwise", "the chunk length must be at least 1, got ", chunk);
-  const std::vector<Variable> queries = split(q, 2, chunk), keys = split(k, 2, chunk), values = split(v, 2, chunk);
+  const std::vector<Variable> queries = split(q, 2, chunk), keys = split(k, 2, chunk),
+                              values = split(v, 2, chunk);
 
   DecayTables decay;
   RetentionState at = state;

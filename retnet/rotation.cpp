@@ -20,7 +20,8 @@ std::vector<double> rotation_angles(Rotation rule, std::int64_t dk) {
   return theta;
 }
 
-RotationTables rotation_tables(const std::vector<double>& theta, std::int64_t pos, std::int64_t n, Dtype dtype) {
+RotationTables rotation_tables(const std::vector<double>& theta, std::int64_t pos, std::int64_t n,
+                               Dtype dtype) {
   std::vector<double> cosines, sines;
   cosines.reserve(theta.size() * static_cast<std::size_t>(n));
   sines.reserve(cosines.capacity());

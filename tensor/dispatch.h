@@ -14,10 +14,14 @@ decltype(auto) dispatch(const char* op, Dtype dtype, Device device, Body&& body)
   require(device == Device::cpu, op, "the tensor is on ", device,
           ", but this build has no GPU; configure with -DRETNET_GPU=amd or nvidia");
   switch (dtype) {
-    case Dtype::f32: return body(kernels::Cpu{}, Type<float>{});
-    case Dtype::f64: return body(kernels::Cpu{}, Type<double>{});
-    case Dtype::bf16: return body(kernels::Cpu{}, Type<bf16>{});
-    case Dtype::i32: break;
+    case Dtype::f32:
+      return body(kernels::Cpu{}, Type<float>{});
+    case Dtype::f64:
+      return body(kernels::Cpu{}, Type<double>{});
+    case Dtype::bf16:
+      return body(kernels::Cpu{}, Type<bf16>{});
+    case Dtype::i32:
+      break;
   }
   fail(op, "needs f32, f64 or bf16, got ", dtype, "; convert with astype()");
 }

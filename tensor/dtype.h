@@ -50,9 +50,7 @@ template <class T>
 inline constexpr Dtype dtype_of = detail::DtypeOf<T>::value;
 
 /// Bytes per element.
-constexpr std::int64_t size_of(Dtype dtype) {
-  return dtype == Dtype::f64 ? 8 : dtype == Dtype::bf16 ? 2 : 4;
-}
+constexpr std::int64_t size_of(Dtype dtype) { return dtype == Dtype::f64 ? 8 : dtype == Dtype::bf16 ? 2 : 4; }
 
 /// True iff arithmetic and gradients are defined: every dtype but i32.
 constexpr bool is_floating(Dtype dtype) { return dtype != Dtype::i32; }
@@ -60,10 +58,14 @@ constexpr bool is_floating(Dtype dtype) { return dtype != Dtype::i32; }
 /// "f32", "f64", "bf16" or "i32".
 constexpr const char* name(Dtype dtype) {
   switch (dtype) {
-    case Dtype::f32: return "f32";
-    case Dtype::f64: return "f64";
-    case Dtype::bf16: return "bf16";
-    case Dtype::i32: return "i32";
+    case Dtype::f32:
+      return "f32";
+    case Dtype::f64:
+      return "f64";
+    case Dtype::bf16:
+      return "bf16";
+    case Dtype::i32:
+      return "i32";
   }
   return "?";
 }

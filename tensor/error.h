@@ -28,7 +28,8 @@ template <class... Parts>
 /// Throws as fail() does unless `ok`, so that a check is one line.
 template <class... Parts>
 void require(bool ok, const char* op, const Parts&... parts) {
-  if (!ok) [[unlikely]] fail(op, parts...);
+  if (!ok) [[unlikely]]
+    fail(op, parts...);
 }
 
 }  // namespace retnet

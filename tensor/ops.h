@@ -1,7 +1,8 @@
 /// @file
-/// Operations on values. None of them records gradients; autograd/functions.h has the differentiable ones under the
-/// same names. All of them return new tensors unless they say otherwise, take any strides, and throw Error on
-/// dtypes or shapes that do not fit. Operands must share dtype and device: there is no promotion.
+/// Operations on values. None of them records gradients; autograd/functions.h has the differentiable ones
+/// under the same names. All of them return new tensors unless they say otherwise, take any strides, and
+/// throw Error on dtypes or shapes that do not fit. Operands must share dtype and device: there is no
+/// promotion.
 #pragma once
 
 #include "kernels/adamw.h"
@@ -15,11 +16,13 @@ using kernels::RandomKey;
 
 /// @name Copies and conversions
 /// @{
-Tensor contiguous(const Tensor& x);               ///< x itself if its elements are dense in row-major order, else a copy
-Tensor clone(const Tensor& x);                    ///< always a copy, contiguous
-Tensor astype(const Tensor& x, Dtype dtype);      ///< converted, rounded to nearest; x itself if it has that dtype
-void fill(const Tensor& x, double value);         ///< overwrites every element of x, which is contiguous
-void copy_into(const Tensor& to, const Tensor& from);  ///< overwrites the elements that `to` views; equal shapes
+Tensor contiguous(const Tensor& x);  ///< x itself if its elements are dense in row-major order, else a copy
+Tensor clone(const Tensor& x);       ///< always a copy, contiguous
+Tensor astype(const Tensor& x,
+              Dtype dtype);                ///< converted, rounded to nearest; x itself if it has that dtype
+void fill(const Tensor& x, double value);  ///< overwrites every element of x, which is contiguous
+void copy_into(const Tensor& to,
+               const Tensor& from);  ///< overwrites the elements that `to` views; equal shapes
 /// Joins tensors along an axis; the other sizes must agree.
 Tensor concat(const std::vector<Tensor>& parts, int axis);
 /// @}
@@ -35,10 +38,10 @@ Tensor square(const Tensor& x);
 Tensor tanh(const Tensor& x);
 Tensor sigmoid(const Tensor& x);
 Tensor relu(const Tensor& x);
-Tensor swish(const Tensor& x);                ///< x sigmoid(x), the gate of Eq. (8)
-Tensor gelu(const Tensor& x);                 ///< x Phi(x), exact, of Eq. (9)
-Tensor add(const Tensor& x, double c);        ///< x + c
-Tensor mul(const Tensor& x, double c);        ///< c x
+Tensor swish(const Tensor& x);          ///< x sigmoid(x), the gate of Eq. (8)
+Tensor gelu(const Tensor& x);           ///< x Phi(x), exact, of Eq. (9)
+Tensor add(const Tensor& x, double c);  ///< x + c
+Tensor mul(const Tensor& x, double c);  ///< c x
 /// Zeroes each element with probability p and divides the others by 1 - p; the mask is a function of `key`.
 Tensor dropout(const Tensor& x, double p, RandomKey key);
 /// @}
@@ -71,19 +74,20 @@ Tensor gelu_grad(const Tensor& x, const Tensor& dy);
 
 /// @name Reductions; sums accumulate in double, in an order that only the shape decides
 /// @{
-Tensor sum(const Tensor& x);                                ///< of all elements, shape []
-Tensor sum(const Tensor& x, int axis, bool keep = false);   ///< along an axis, which goes, or stays with size 1
+Tensor sum(const Tensor& x);  ///< of all elements, shape []
+Tensor sum(const Tensor& x, int axis,
+           bool keep = false);  ///< along an axis, which goes, or stays with size 1
 Tensor mean(const Tensor& x);
 Tensor mean(const Tensor& x, int axis, bool keep = false);
-Tensor max(const Tensor& x, int axis, bool keep = false);   ///< NaN if any is
-Tensor argmax(const Tensor& x);                             ///< i32 index of the largest along the last axis
+Tensor max(const Tensor& x, int axis, bool keep = false);  ///< NaN if any is
+Tensor argmax(const Tensor& x);                            ///< i32 index of the largest along the last axis
 /// Sums out what broadcasting `shape` to x's shape repeated: the gradient of broadcast_to().
 Tensor sum_to(const Tensor& x, const Shape& shape);
-double sum_squares(const Tensor& x);                        ///< of all elements, in double; x is contiguous
+double sum_squares(const Tensor& x);  ///< of all elements, in double; x is contiguous
 /// @}
 
-/// C = A B over the last two dimensions, after transposing those of A or B if asked; the leading ones broadcast.
-/// No operand is copied for its strides. Cost 2 m n k operations per matrix.
+/// C = A B over the last two dimensions, after transposing those of A or B if asked; the leading ones
+/// broadcast. No operand is copied for its strides. Cost 2 m n k operations per matrix.
 Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a = false, bool transpose_b = false);
 
 /// @name Rows: along the last axis
@@ -104,9 +108,11 @@ struct CrossEntropy {
   Tensor loss;  ///< per row, in nats
   Tensor lse;   ///< log-sum-exp per row
 };
-/// -log softmax(logits)[target] per row.  logits [.., V], targets i32 [..]; throws Error on a target outside 0 .. V-1
+/// -log softmax(logits)[target] per row.  logits [.., V], targets i32 [..]; throws Error on a target outside
+/// 0 .. V-1
 CrossEntropy cross_entropy(const Tensor& logits, const Tensor& targets);
-Tensor cross_entropy_grad(const CrossEntropy& saved, const Tensor& logits, const Tensor& targets, const Tensor& dloss);
+Tensor cross_entropy_grad(const CrossEntropy& saved, const Tensor& logits, const Tensor& targets,
+                          const Tensor& dloss);
 /// @}
 
 /// @name Indexing
@@ -125,8 +131,10 @@ Tensor rotate(const Tensor& x, const Tensor& cosines, const Tensor& sines, bool 
 
 /// @name Random tensors: pure functions of shape and key
 /// @{
-Tensor rand_uniform(const Shape& shape, RandomKey key, double low = 0, double high = 1, Dtype dtype = Dtype::f32);
-Tensor rand_normal(const Shape& shape, RandomKey key, double mean = 0, double deviation = 1, Dtype dtype = Dtype::f32);
+Tensor rand_uniform(const Shape& shape, RandomKey key, double low = 0, double high = 1,
+                    Dtype dtype = Dtype::f32);
+Tensor rand_normal(const Shape& shape, RandomKey key, double mean = 0, double deviation = 1,
+                   Dtype dtype = Dtype::f32);
 /// @}
 
 /// One AdamW update in place: w, m, v and the gradient are contiguous and of one shape, in f32 or f64.

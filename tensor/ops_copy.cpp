@@ -70,8 +70,8 @@ Tensor concat(const std::vector<Tensor>& parts, int axis) {
             part.dtype(), "; convert one with astype()");
     Shape expected = parts[0].shape();
     if (part.rank() == expected.rank()) expected[a] = part.shape()[a];
-    require(part.shape() == expected, "concat", "shapes differ outside dimension ", a, ", got ", parts[0].shape(),
-            " and ", part.shape());
+    require(part.shape() == expected, "concat", "shapes differ outside dimension ", a, ", got ",
+            parts[0].shape(), " and ", part.shape());
     shape[a] += part.shape()[a];
   }
   Tensor y = Tensor::empty(shape, parts[0].dtype(), parts[0].device());

@@ -17,8 +17,8 @@ Tensor unary(const char* op, F f, const Tensor& input) {
   return y;
 }
 
-/// Strides of both operands over their common shape; neighbouring dimensions that both walk through without a jump
-/// become one, so that the usual case is a single loop.
+/// Strides of both operands over their common shape; neighbouring dimensions that both walk through without a
+/// jump become one, so that the usual case is a single loop.
 kernels::Zip zip_plan(const Tensor& a, const Tensor& b) {
   kernels::Zip s;
   for (int i = 0; i < a.rank(); ++i) {
@@ -43,7 +43,8 @@ void binary_into(const char* op, F f, const Tensor& y, const Tensor& a, const Te
   if (y.size() == 0) return;
   const kernels::Zip s = zip_plan(a, b);
   dispatch(op, y, [&]<class T>(auto exec, Type<T>) {
-    kernels::zip(exec, f, y.data<T>(), static_cast<const T*>(a.data<T>()), static_cast<const T*>(b.data<T>()), s);
+    kernels::zip(exec, f, y.data<T>(), static_cast<const T*>(a.data<T>()), static_cast<const T*>(b.data<T>()),
+                 s);
   });
 }
 
@@ -88,19 +89,33 @@ Tensor greater_equal(const Tensor& a, const Tensor& b) {
 
 void add_into(const Tensor& a, const Tensor& b) {
   require(a.shape() == b.shape() && a.dtype() == b.dtype() && a.is_contiguous(), "add_into",
-          "needs a contiguous target and equal shapes and dtypes, got ", a.shape(), " ", a.dtype(), " and ", b.shape(),
-          " ", b.dtype());
+          "needs a contiguous target and equal shapes and dtypes, got ", a.shape(), " ", a.dtype(), " and ",
+          b.shape(), " ", b.dtype());
   binary_into("add_into", kernels::Add{}, a, a, b);
 }
 
 Tensor exp_grad(const Tensor& y, const Tensor& dy) { return binary("exp_grad", kernels::ExpGrad{}, y, dy); }
-Tensor sqrt_grad(const Tensor& y, const Tensor& dy) { return binary("sqrt_grad", kernels::SqrtGrad{}, y, dy); }
+Tensor sqrt_grad(const Tensor& y, const Tensor& dy) {
+  return binary("sqrt_grad", kernels::SqrtGrad{}, y, dy);
+}
 Tensor abs_grad(const Tensor& x, const Tensor& dy) { return binary("abs_grad", kernels::AbsGrad{}, x, dy); }
-Tensor square_grad(const Tensor& x, const Tensor& dy) { return binary("square_grad", kernels::SquareGrad{}, x, dy); }
-Tensor tanh_grad(const Tensor& y, const Tensor& dy) { return binary("tanh_grad", kernels::TanhGrad{}, y, dy); }
-Tensor sigmoid_grad(const Tensor& y, const Tensor& dy) { return binary("sigmoid_grad", kernels::SigmoidGrad{}, y, dy); }
-Tensor relu_grad(const Tensor& x, const Tensor& dy) { return binary("relu_grad", kernels::ReluGrad{}, x, dy); }
-Tensor swish_grad(const Tensor& x, const Tensor& dy) { return binary("swish_grad", kernels::SwishGrad{}, x, dy); }
-Tensor gelu_grad(const Tensor& x, const Tensor& dy) { return binary("gelu_grad", kernels::GeluGrad{}, x, dy); }
+Tensor square_grad(const Tensor& x, const Tensor& dy) {
+  return binary("square_grad", kernels::SquareGrad{}, x, dy);
+}
+Tensor tanh_grad(const Tensor& y, const Tensor& dy) {
+  return binary("tanh_grad", kernels::TanhGrad{}, y, dy);
+}
+Tensor sigmoid_grad(const Tensor& y, const Tensor& dy) {
+  return binary("sigmoid_grad", kernels::SigmoidGrad{}, y, dy);
+}
+Tensor relu_grad(const Tensor& x, const Tensor& dy) {
+  return binary("relu_grad", kernels::ReluGrad{}, x, dy);
+}
+Tensor swish_grad(const Tensor& x, const Tensor& dy) {
+  return binary("swish_grad", kernels::SwishGrad{}, x, dy);
+}
+Tensor gelu_grad(const Tensor& x, const Tensor& dy) {
+  return binary("gelu_grad", kernels::GeluGrad{}, x, dy);
+}
 
 }  // namespace retnet

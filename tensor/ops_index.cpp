@@ -7,7 +7,8 @@ namespace retnet {
 namespace {
 
 const std::int32_t* require_ids(const char* op, const Tensor& ids, std::int64_t n) {
-  require(ids.dtype() == Dtype::i32, op, "ids must be i32, got ", ids.dtype(), "; convert them with astype()");
+  require(ids.dtype() == Dtype::i32, op, "ids must be i32, got ", ids.dtype(),
+          "; convert them with astype()");
   const std::int32_t* p = ids.data<std::int32_t>();
   for (std::int64_t i = 0; i < ids.size(); ++i)
     require(p[i] >= 0 && p[i] < n, op, "ids must be in 0 .. ", n - 1, ", got ", p[i]);
@@ -30,18 +31,21 @@ Tensor embedding(const Tensor& table, const Tensor& ids) {
 }
 
 Tensor embedding_grad(const Tensor& dy, const Tensor& ids, std::int64_t vocab) {
+  require(dy.rank() >= 1 && Shape(dy.shape().begin(), dy.shape().end() - 1) == ids.shape(), "embedding_grad",
+          "dy [.., d] needs ids [..], got ", dy.shape(), " and ", ids.shape());
   const Tensor grad = contiguous(dy), index = contiguous(ids);
   const std::int32_t* p = require_ids("embedding_grad", index, vocab);
   Tensor dtable = Tensor::zeros({vocab, dy.dim(-1)}, dy.dtype(), dy.device());
   dispatch("embedding_grad", dy, [&]<class T>(auto exec, Type<T>) {
-    kernels::embedding_grad(exec, dtable.data<T>(), static_cast<const T*>(grad.data<T>()), p, ids.size(), dy.dim(-1));
+    kernels::embedding_grad(exec, dtable.data<T>(), static_cast<const T*>(grad.data<T>()), p, ids.size(),
+                            dy.dim(-1));
   });
   return dtable;
 }
 
 Tensor gather(const Tensor& x, const Tensor& ids) {
-  require(x.rank() >= 1 && Shape(x.shape().begin(), x.shape().end() - 1) == ids.shape(), "gather", "x [.., n] needs ids [..], got ",
-          x.shape(), " and ", ids.shape());
+  require(x.rank() >= 1 && Shape(x.shape().begin(), x.shape().end() - 1) == ids.shape(), "gather",
+          "x [.., n] needs ids [..], got ", x.shape(), " and ", ids.shape());
   const Tensor rows = contiguous(x), index = contiguous(ids);
   const std::int32_t* p = require_ids("gather", index, x.dim(-1));
   Tensor y = Tensor::empty(ids.shape(), x.dtype(), x.device());
@@ -52,6 +56,8 @@ Tensor gather(const Tensor& x, const Tensor& ids) {
 }
 
 Tensor gather_grad(const Tensor& dy, const Tensor& ids, std::int64_t n) {
+  require(dy.shape() == ids.shape(), "gather_grad", "dy and ids need one shape, got ", dy.shape(), " and ",
+          ids.shape());
   const Tensor grad = contiguous(dy), index = contiguous(ids);
   const std::int32_t* p = require_ids("gather_grad", index, n);
   Shape shape = dy.shape();

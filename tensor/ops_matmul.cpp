@@ -15,8 +15,8 @@ void batch_steps(const Tensor& x, const Shape& batch, std::int64_t* steps) {
     steps[i] = i < shift || x.shape()[i - shift] == 1 ? 0 : x.strides()[i - shift];
 }
 
-/// A single right-hand matrix meets all rows of a contiguous batch at once: [B, T, k] times [k, n] is one product of
-/// B T rows, which fills the kernel's tiles better than B products of T rows.
+/// A single right-hand matrix meets all rows of a contiguous batch at once: [B, T, k] times [k, n] is one
+/// product of B T rows, which fills the kernel's tiles better than B products of T rows.
 bool folds(const Tensor& a, const Tensor& b, bool transpose_a) {
   return a.rank() > 2 && b.rank() == 2 && !transpose_a && a.is_contiguous();
 }
@@ -31,14 +31,15 @@ Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a, bool transpose
           "; convert one with astype()");
   if (folds(a, b, transpose_a)) {
     Shape shape = a.shape();
-    const Tensor y = matmul(reshape(a, {-1, a.dim(-1)}), b, false, transpose_b);
+    const std::int64_t rows = count(Shape(shape.begin(), shape.end() - 1));  // not -1: k may be 0
+    const Tensor y = matmul(reshape(a, {rows, a.dim(-1)}), b, false, transpose_b);
     shape[shape.rank() - 1] = y.dim(-1);
     return reshape(y, shape);
   }
   const Tensor left = transpose_a ? transpose(a) : a, right = transpose_b ? transpose(b) : b;
   const Shape batch = broadcast_shapes("matmul", leading(left.shape()), leading(right.shape()));
-  require(left.dim(-1) == right.dim(-2), "matmul", "inner dimensions differ, ", left.dim(-1), " from ", a.shape(),
-          transpose_a ? " transposed" : "", " against ", right.dim(-2), " from ", b.shape(),
+  require(left.dim(-1) == right.dim(-2), "matmul", "inner dimensions differ, ", left.dim(-1), " from ",
+          a.shape(), transpose_a ? " transposed" : "", " against ", right.dim(-2), " from ", b.shape(),
           transpose_b ? " transposed" : "");
 
   kernels::Matmul s;

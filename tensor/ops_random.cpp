@@ -32,12 +32,12 @@ Tensor dropout(const Tensor& input, double p, RandomKey key) {
 void adamw_update(const kernels::AdamW& settings, const Tensor& w, const Tensor& m, const Tensor& v,
                   const Tensor& gradient) {
   for (const Tensor* x : {&m, &v, &gradient})
-    require(x->shape() == w.shape() && x->dtype() == w.dtype() && x->is_contiguous() && w.is_contiguous(), "adamw",
-            "needs contiguous tensors of one shape and dtype, got ", w.shape(), " ", w.dtype(), " and ", x->shape(),
-            " ", x->dtype());
+    require(x->shape() == w.shape() && x->dtype() == w.dtype() && x->is_contiguous() && w.is_contiguous(),
+            "adamw", "needs contiguous tensors of one shape and dtype, got ", w.shape(), " ", w.dtype(),
+            " and ", x->shape(), " ", x->dtype());
   dispatch_real("adamw", w, [&]<class T>(auto exec, Type<T>) {
-    kernels::adamw(exec, settings, w.data<T>(), m.data<T>(), v.data<T>(), static_cast<const T*>(gradient.data<T>()),
-                   w.size());
+    kernels::adamw(exec, settings, w.data<T>(), m.data<T>(), v.data<T>(),
+                   static_cast<const T*>(gradient.data<T>()), w.size());
   });
 }
 

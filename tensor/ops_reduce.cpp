@@ -68,14 +68,16 @@ Tensor argmax(const Tensor& x) {
   shape.erase(x.rank() - 1);
   Tensor y = Tensor::empty(shape, Dtype::i32, x.device());
   dispatch("argmax", x, [&]<class T>(auto exec, Type<T>) {
-    kernels::argmax_rows(exec, y.data<std::int32_t>(), static_cast<const T*>(dense.data<T>()), y.size(), x.dim(-1));
+    kernels::argmax_rows(exec, y.data<std::int32_t>(), static_cast<const T*>(dense.data<T>()), y.size(),
+                         x.dim(-1));
   });
   return y;
 }
 
 Tensor sum_to(const Tensor& x, const Shape& shape) {
   if (x.shape() == shape) return x;
-  require(broadcast_shapes("sum_to", shape, x.shape()) == x.shape(), "sum_to", "cannot sum ", x.shape(), " to ", shape);
+  require(broadcast_shapes("sum_to", shape, x.shape()) == x.shape(), "sum_to", "cannot sum ", x.shape(),
+          " to ", shape);
   Tensor y = x;
   if (y.rank() > shape.rank()) {
     // Leading dimensions are one long dimension; summing them at once keeps a bias gradient to a single pass.

@@ -12,14 +12,14 @@ Shape without_last(const Shape& shape) { return Shape(shape.begin(), shape.end()
 
 /// Length of the rows of x. @throws Error in the name of `op` unless there is at least one element in a row
 std::int64_t row_length(const char* op, const Tensor& x) {
-  require(x.defined() && x.rank() >= 1 && x.dim(-1) >= 1, op, "needs rows of at least one element, got shape ",
-          x.shape());
+  require(x.defined() && x.rank() >= 1 && x.dim(-1) >= 1, op,
+          "needs rows of at least one element, got shape ", x.shape());
   return x.dim(-1);
 }
 
 void require_like(const char* op, const Tensor& a, const Tensor& b) {
-  require(a.shape() == b.shape() && a.dtype() == b.dtype(), op, "operands differ, got ", a.shape(), " ", a.dtype(),
-          " and ", b.shape(), " ", b.dtype());
+  require(a.shape() == b.shape() && a.dtype() == b.dtype(), op, "operands differ, got ", a.shape(), " ",
+          a.dtype(), " and ", b.shape(), " ", b.dtype());
 }
 
 Dtype accum_dtype(Dtype dtype) { return dtype == Dtype::bf16 ? Dtype::f32 : dtype; }
@@ -46,10 +46,10 @@ Tensor softmax(const Tensor& input) {
   return y;
 }
 
-Tensor softmax_grad(const Tensor& y, const Tensor& dy) {
-  require_like("softmax_grad", y, dy);
-  const std::int64_t n = row_length("softmax_grad", y);
-  const Tensor grad = contiguous(dy);
+Tensor softmax_grad(const Tensor& output, const Tensor& dy) {
+  require_like("softmax_grad", output, dy);
+  const std::int64_t n = row_length("softmax_grad", output);
+  const Tensor y = contiguous(output), grad = contiguous(dy);
   Tensor dx = Tensor::empty(y.shape(), y.dtype(), y.device());
   dispatch("softmax_grad", y, [&]<class T>(auto exec, Type<T>) {
     kernels::softmax_grad(exec, dx.data<T>(), static_cast<const T*>(grad.data<T>()),
@@ -74,8 +74,8 @@ Normalized normalize(const Tensor& input, double eps, bool center) {
   Normalized result{Tensor::empty(x.shape(), x.dtype(), x.device()),
                     Tensor::empty(without_last(x.shape()), accum_dtype(x.dtype()), x.device())};
   dispatch("normalize", x, [&]<class T>(auto exec, Type<T>) {
-    kernels::normalize(exec, result.y.data<T>(), result.rstd.data<accum_t<T>>(), static_cast<const T*>(x.data<T>()),
-                       x.size() / n, n, eps, center);
+    kernels::normalize(exec, result.y.data<T>(), result.rstd.data<accum_t<T>>(),
+                       static_cast<const T*>(x.data<T>()), x.size() / n, n, eps, center);
   });
   return result;
 }
@@ -83,12 +83,14 @@ Normalized normalize(const Tensor& input, double eps, bool center) {
 Tensor normalize_grad(const Normalized& saved, const Tensor& dy, bool center) {
   require_like("normalize_grad", saved.y, dy);
   const std::int64_t n = row_length("normalize_grad", dy);
-  const Tensor grad = contiguous(dy);
+  require(saved.rstd.size() * n == dy.size(), "normalize_grad", dy.shape(), " needs one rstd a row, got ",
+          saved.rstd.shape());
+  const Tensor grad = contiguous(dy), y = contiguous(saved.y), rstd = contiguous(saved.rstd);
   Tensor dx = Tensor::empty(dy.shape(), dy.dtype(), dy.device());
   dispatch("normalize_grad", dy, [&]<class T>(auto exec, Type<T>) {
-    kernels::normalize_grad(exec, dx.data<T>(), static_cast<const T*>(grad.data<T>()),
-                            static_cast<const T*>(saved.y.data<T>()),
-                            static_cast<const accum_t<T>*>(saved.rstd.data<accum_t<T>>()), dy.size() / n, n, center);
+    kernels::normalize_grad(
+        exec, dx.data<T>(), static_cast<const T*>(grad.data<T>()), static_cast<const T*>(y.data<T>()),
+        static_cast<const accum_t<T>*>(rstd.data<accum_t<T>>()), dy.size() / n, n, center);
   });
   return dx;
 }
@@ -99,8 +101,9 @@ CrossEntropy cross_entropy(const Tensor& input, const Tensor& target_ids) {
   CrossEntropy result{Tensor::empty(targets.shape(), x.dtype(), x.device()),
                       Tensor::empty(targets.shape(), x.dtype(), x.device())};
   dispatch("cross_entropy", x, [&]<class T>(auto exec, Type<T>) {
-    kernels::cross_entropy(exec, result.loss.data<T>(), result.lse.data<T>(), static_cast<const T*>(x.data<T>()),
-                           static_cast<const std::int32_t*>(targets.data<std::int32_t>()), targets.size(), x.dim(-1));
+    kernels::cross_entropy(
+        exec, result.loss.data<T>(), result.lse.data<T>(), static_cast<const T*>(x.data<T>()),
+        static_cast<const std::int32_t*>(targets.data<std::int32_t>()), targets.size(), x.dim(-1));
   });
   return result;
 }
@@ -108,13 +111,19 @@ CrossEntropy cross_entropy(const Tensor& input, const Tensor& target_ids) {
 Tensor cross_entropy_grad(const CrossEntropy& saved, const Tensor& logits, const Tensor& target_ids,
                           const Tensor& dloss) {
   const Tensor x = contiguous(logits), targets = contiguous(target_ids), grad = contiguous(dloss);
+  const Tensor lse = contiguous(saved.lse);
+  require_targets(x, targets);
   require_like("cross_entropy_grad", saved.loss, dloss);
+  require_like("cross_entropy_grad", saved.lse, dloss);
+  require(dloss.shape() == targets.shape() && dloss.dtype() == x.dtype(), "cross_entropy_grad", "logits ",
+          x.shape(), " ", x.dtype(), " need a gradient ", targets.shape(), ", got ", dloss.shape(), " ",
+          dloss.dtype());
   Tensor dx = Tensor::empty(x.shape(), x.dtype(), x.device());
   dispatch("cross_entropy_grad", x, [&]<class T>(auto exec, Type<T>) {
     kernels::cross_entropy_grad(exec, dx.data<T>(), static_cast<const T*>(grad.data<T>()),
-                                static_cast<const T*>(x.data<T>()), static_cast<const T*>(saved.lse.data<T>()),
-                                static_cast<const std::int32_t*>(targets.data<std::int32_t>()), targets.size(),
-                                x.dim(-1));
+                                static_cast<const T*>(x.data<T>()), static_cast<const T*>(lse.data<T>()),
+                                static_cast<const std::int32_t*>(targets.data<std::int32_t>()),
+                                targets.size(), x.dim(-1));
   });
   return dx;
 }
@@ -123,10 +132,10 @@ Tensor rotate(const Tensor& input, const Tensor& cosines, const Tensor& sines, b
   require(input.rank() == 4 && input.dim(3) % 2 == 0, "rotate", "needs [B, T, H, dk] with an even dk, got ",
           input.shape());
   const Shape table{input.dim(1), input.dim(3) / 2};
-  require(cosines.shape() == table && sines.shape() == table, "rotate", input.shape(), " needs tables of shape ",
-          table, ", got ", cosines.shape(), " and ", sines.shape());
-  require(cosines.dtype() == accum_dtype(input.dtype()) && sines.dtype() == cosines.dtype(), "rotate", input.dtype(),
-          " needs tables in ", accum_dtype(input.dtype()), ", got ", cosines.dtype());
+  require(cosines.shape() == table && sines.shape() == table, "rotate", input.shape(),
+          " needs tables of shape ", table, ", got ", cosines.shape(), " and ", sines.shape());
+  require(cosines.dtype() == accum_dtype(input.dtype()) && sines.dtype() == cosines.dtype(), "rotate",
+          input.dtype(), " needs tables in ", accum_dtype(input.dtype()), ", got ", cosines.dtype());
   const Tensor x = contiguous(input), c = contiguous(cosines), s = contiguous(sines);
   Tensor y = Tensor::empty(x.shape(), x.dtype(), x.device());
   dispatch("rotate", x, [&]<class T>(auto exec, Type<T>) {

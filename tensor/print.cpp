@@ -7,7 +7,7 @@
 namespace retnet {
 namespace {
 
-constexpr std::int64_t kEdge = 3;       // numbers shown at each end of an abbreviated dimension
+constexpr std::int64_t kEdge = 3;         // numbers shown at each end of an abbreviated dimension
 constexpr std::int64_t kShownAll = 1000;  // tensors up to this size are shown whole
 
 std::string number(double value, Dtype dtype) {
@@ -50,7 +50,8 @@ void print(std::ostream& out, const Tensor& x, std::size_t width, int depth, boo
   out << '[';
   bool first = true;
   for (const std::int64_t i : shown(x.dim(0), all)) {
-    if (!first) out << ',' << (x.rank() == 1 ? " " : "\n" + std::string(static_cast<std::size_t>(depth + 1), ' '));
+    if (!first) out << (x.rank() == 1 ? ", " : ",\n");
+    if (!first && x.rank() > 1) out << std::string(static_cast<std::size_t>(depth + 1), ' ');
     first = false;
     if (i < 0) {
       out << "...";

@@ -7,7 +7,8 @@
 namespace retnet {
 
 Dims::Dims(const std::int64_t* begin, const std::int64_t* end) : rank_(static_cast<int>(end - begin)) {
-  require(end - begin <= kMaxRank, "shape", "at most ", kMaxRank, " dimensions are possible, got ", end - begin);
+  require(end - begin <= kMaxRank, "shape", "at most ", kMaxRank, " dimensions are possible, got ",
+          end - begin);
   std::copy(begin, end, values_.begin());
 }
 
@@ -34,7 +35,8 @@ std::ostream& operator<<(std::ostream& out, const Dims& dims) {
 }
 
 std::int64_t count(const Shape& shape) {
-  for (const std::int64_t size : shape) require(size >= 0, "shape", "sizes must not be negative, got ", shape);
+  for (const std::int64_t size : shape)
+    require(size >= 0, "shape", "sizes must not be negative, got ", shape);
   if (std::find(shape.begin(), shape.end(), 0) != shape.end()) return 0;
   std::int64_t n = 1;
   for (const std::int64_t size : shape)
@@ -59,8 +61,8 @@ Shape broadcast_shapes(const char* op, const Shape& a, const Shape& b) {
   const int shift = result.rank() - other.rank();
   for (int i = 0; i < other.rank(); ++i) {
     std::int64_t& size = result[i + shift];
-    require(size == other[i] || size == 1 || other[i] == 1, op, "shapes do not broadcast, got ", a, " and ", b,
-            "; aligned at the last dimension, sizes must be equal or 1");
+    require(size == other[i] || size == 1 || other[i] == 1, op, "shapes do not broadcast, got ", a, " and ",
+            b, "; aligned at the last dimension, sizes must be equal or 1");
     if (size == 1) size = other[i];
   }
   return result;

@@ -19,7 +19,8 @@ class Dims {
  public:
   Dims() = default;
   Dims(std::initializer_list<std::int64_t> values) : Dims(values.begin(), values.end()) {}
-  explicit Dims(const std::vector<std::int64_t>& values) : Dims(values.data(), values.data() + values.size()) {}
+  explicit Dims(const std::vector<std::int64_t>& values)
+      : Dims(values.data(), values.data() + values.size()) {}
   Dims(const std::int64_t* begin, const std::int64_t* end);  ///< throws Error beyond kMaxRank
 
   int rank() const { return rank_; }
@@ -31,8 +32,8 @@ class Dims {
   std::int64_t* end() { return values_.data() + rank_; }
   std::int64_t back() const { return (*this)[rank_ - 1]; }
 
-  void push_back(std::int64_t value);                ///< throws Error beyond kMaxRank
-  void insert(int position, std::int64_t value);     ///< throws Error beyond kMaxRank
+  void push_back(std::int64_t value);             ///< throws Error beyond kMaxRank
+  void insert(int position, std::int64_t value);  ///< throws Error beyond kMaxRank
   void erase(int position);
 
   friend bool operator==(const Dims& a, const Dims& b);
@@ -48,7 +49,8 @@ using Strides = Dims;  ///< distance in elements between neighbours along each d
 /// "[2, 3, 4]"; "[]" for a scalar.
 std::ostream& operator<<(std::ostream& out, const Dims& dims);
 
-/// Number of elements: the product of the sizes, 1 for a scalar. @throws Error on a negative size or an overflow.
+/// Number of elements: the product of the sizes, 1 for a scalar. @throws Error on a negative size or an
+/// overflow.
 std::int64_t count(const Shape& shape);
 
 /// Strides of a contiguous tensor (row-major: the last dimension is dense).

@@ -26,8 +26,9 @@ constexpr bool kReuse = true;
 constexpr bool kReuse = true;
 #endif
 
-/// Blocks that were freed wait here for the next request of their size. A training step asks for the same sizes as
-/// the step before, so after the first step no memory comes from the system, and no page is touched anew.
+/// Blocks that were freed wait here for the next request of their size. A training step asks for the same
+/// sizes as the step before, so after the first step no memory comes from the system, and no page is touched
+/// anew.
 class Cache {
  public:
   void* take(std::size_t bytes) {

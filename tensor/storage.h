@@ -9,8 +9,8 @@
 
 namespace retnet {
 
-/// A block of memory that one or more tensors view. Aligned to 64 bytes; contents undefined, or NaN (0xFF bytes)
-/// while poisoning is on.
+/// A block of memory that one or more tensors view. Aligned to 64 bytes; contents undefined, or NaN (0xFF
+/// bytes) while poisoning is on.
 class Storage {
  public:
   /// @throws Error when the memory cannot be had, saying how much was asked for
@@ -39,8 +39,8 @@ MemoryStats memory_stats();
 void reset_peak_memory();      ///< the peak restarts at what is live now
 void release_cached_memory();  ///< returns every unused block to the system
 
-/// While on, new storage is filled with 0xFF bytes, a NaN in every floating dtype, so that reading memory that
-/// nobody wrote shows. Off by default; the tests turn it on. Environment: RETNET_POISON=1.
+/// While on, new storage is filled with 0xFF bytes, a NaN in every floating dtype, so that reading memory
+/// that nobody wrote shows. Off by default; the tests turn it on. Environment: RETNET_POISON=1.
 void set_poison(bool on);
 
 }  // namespace retnet

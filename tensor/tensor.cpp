@@ -6,8 +6,13 @@
 
 namespace retnet {
 
-Tensor::Tensor(StoragePtr storage, std::int64_t offset, const Shape& shape, const Strides& strides, Dtype dtype)
-    : storage_(std::move(storage)), offset_(offset), size_(count(shape)), shape_(shape), strides_(strides),
+Tensor::Tensor(StoragePtr storage, std::int64_t offset, const Shape& shape, const Strides& strides,
+               Dtype dtype)
+    : storage_(std::move(storage)),
+      offset_(offset),
+      size_(count(shape)),
+      shape_(shape),
+      strides_(strides),
       dtype_(dtype) {}
 
 Tensor Tensor::empty(const Shape& shape, Dtype dtype, Device device) {
@@ -34,8 +39,8 @@ Tensor Tensor::arange(std::int64_t n, Dtype dtype) {
 
 template <class T>
 Tensor Tensor::from(const std::vector<T>& values, const Shape& shape) {
-  require(static_cast<std::int64_t>(values.size()) == count(shape), "from", "shape ", shape, " needs ", count(shape),
-          " values, got ", values.size());
+  require(static_cast<std::int64_t>(values.size()) == count(shape), "from", "shape ", shape, " needs ",
+          count(shape), " values, got ", values.size());
   Tensor x = empty(shape, dtype_of<T>);
   std::copy(values.begin(), values.end(), x.data<T>());
   return x;
@@ -71,7 +76,8 @@ double Tensor::at(const std::vector<std::int64_t>& index) const {
   std::int64_t position = offset_;
   for (int i = 0; i < rank(); ++i) {
     const std::int64_t at = index[static_cast<std::size_t>(i)];
-    require(at >= 0 && at < shape_[i], "at", "index ", at, " is out of range in dimension ", i, " of ", shape_);
+    require(at >= 0 && at < shape_[i], "at", "index ", at, " is out of range in dimension ", i, " of ",
+            shape_);
     position += at * strides_[i];
   }
   return Tensor(storage_, position, {}, {}, dtype_).item();
@@ -89,9 +95,9 @@ Tensor Tensor::to(Device device) const {
   fail("to", "this build has no GPU; configure with -DRETNET_GPU=amd or nvidia");
 }
 
-#define RETNET_TENSOR(T)                                                  \
-  template Tensor Tensor::from<T>(const std::vector<T>&, const Shape&);   \
-  template T* Tensor::data<T>() const;                                    \
+#define RETNET_TENSOR(T)                                                \
+  template Tensor Tensor::from<T>(const std::vector<T>&, const Shape&); \
+  template T* Tensor::data<T>() const;                                  \
   template std::vector<T> Tensor::to_vector<T>() const;
 RETNET_TENSOR(float)
 RETNET_TENSOR(double)

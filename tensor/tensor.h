@@ -20,7 +20,8 @@ class Tensor {
 
   /// @name Creation
   /// @{
-  static Tensor empty(const Shape& shape, Dtype dtype = Dtype::f32, Device device = Device::cpu);  ///< undefined contents
+  static Tensor empty(const Shape& shape, Dtype dtype = Dtype::f32,
+                      Device device = Device::cpu);  ///< undefined contents
   static Tensor zeros(const Shape& shape, Dtype dtype = Dtype::f32, Device device = Device::cpu);
   static Tensor full(const Shape& shape, double value, Dtype dtype = Dtype::f32, Device device = Device::cpu);
   static Tensor scalar(double value, Dtype dtype = Dtype::f32, Device device = Device::cpu);  ///< shape []
@@ -39,11 +40,11 @@ class Tensor {
   const Shape& shape() const { return shape_; }
   const Strides& strides() const { return strides_; }
   int rank() const { return shape_.rank(); }
-  std::int64_t size() const { return size_; }    ///< number of elements
-  std::int64_t dim(int axis) const;              ///< size along an axis; -1 is the last
+  std::int64_t size() const { return size_; }  ///< number of elements
+  std::int64_t dim(int axis) const;            ///< size along an axis; -1 is the last
   Dtype dtype() const { return dtype_; }
   Device device() const { return storage_ ? storage_->device() : Device::cpu; }
-  bool is_contiguous() const;                    ///< true iff the elements are dense in row-major order
+  bool is_contiguous() const;  ///< true iff the elements are dense in row-major order
   const StoragePtr& storage() const { return storage_; }
   std::int64_t offset() const { return offset_; }  ///< of the first element, in elements
   /// @}

@@ -22,8 +22,8 @@ Shape resolve(const Tensor& x, Shape shape) {
     }
   }
   if (unknown >= 0 && known > 0 && x.size() % known == 0) shape[unknown] = x.size() / known;
-  require((unknown < 0 || shape[unknown] >= 0) && count(shape) == x.size(), "reshape", "cannot turn ", x.shape(),
-          " (", x.size(), " elements) into ", shape);
+  require((unknown < 0 || shape[unknown] >= 0) && count(shape) == x.size(), "reshape", "cannot turn ",
+          x.shape(), " (", x.size(), " elements) into ", shape);
   return shape;
 }
 
@@ -71,7 +71,8 @@ Tensor reshape(const Tensor& x, const Shape& requested) {
 }
 
 Tensor transpose(const Tensor& x, int axis_a, int axis_b) {
-  const int a = normalize_axis("transpose", axis_a, x.rank()), b = normalize_axis("transpose", axis_b, x.rank());
+  const int a = normalize_axis("transpose", axis_a, x.rank()),
+            b = normalize_axis("transpose", axis_b, x.rank());
   Shape shape = x.shape();
   Strides strides = x.strides();
   std::swap(shape[a], shape[b]);
@@ -97,9 +98,9 @@ Tensor permute(const Tensor& x, const std::vector<int>& order) {
 
 Tensor slice(const Tensor& x, int axis, std::int64_t begin, std::int64_t end, std::int64_t step) {
   const int a = normalize_axis("slice", axis, x.rank());
-  require(0 <= begin && begin <= end && end <= x.shape()[a] && step >= 1, "slice", "needs 0 <= begin <= end <= ",
-          x.shape()[a], " and step >= 1 in dimension ", a, " of ", x.shape(), ", got begin ", begin, ", end ", end,
-          ", step ", step);
+  require(0 <= begin && begin <= end && end <= x.shape()[a] && step >= 1, "slice",
+          "needs 0 <= begin <= end <= ", x.shape()[a], " and step >= 1 in dimension ", a, " of ", x.shape(),
+          ", got begin ", begin, ", end ", end, ", step ", step);
   Shape shape = x.shape();
   Strides strides = x.strides();
   shape[a] = (end - begin + step - 1) / step;
@@ -109,8 +110,8 @@ Tensor slice(const Tensor& x, int axis, std::int64_t begin, std::int64_t end, st
 
 Tensor select(const Tensor& x, int axis, std::int64_t index) {
   const int a = normalize_axis("select", axis, x.rank());
-  require(index >= 0 && index < x.shape()[a], "select", "index ", index, " is out of range in dimension ", a, " of ",
-          x.shape());
+  require(index >= 0 && index < x.shape()[a], "select", "index ", index, " is out of range in dimension ", a,
+          " of ", x.shape());
   return squeeze(slice(x, a, index, index + 1), a);
 }
 

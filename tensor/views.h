@@ -7,7 +7,8 @@
 namespace retnet {
 
 /// The same elements in row-major order under another shape; one size may be -1 and is computed.
-/// Copies only when no strides can express it (a transposed tensor, say). @throws Error when the counts differ
+/// Copies only when no strides can express it (a transposed tensor, say). @throws Error when the counts
+/// differ
 Tensor reshape(const Tensor& x, const Shape& shape);
 
 /// Exchanges two axes.

@@ -18,16 +18,16 @@ struct Batch {
 class Dataset {
  public:
   /// @param files     read one after the other; "bundled" stands for the text inside the program
-  /// @param held_out  fraction at the end that is held out, in [0, 1)
+  /// @param held_out  fraction at the end that is held out, in [0, 1]; 1 is for evaluation alone
   /// @throws Error naming the file that is missing, unreadable, a directory or empty
   Dataset(const std::vector<std::string>& files, double held_out);
 
-  std::int64_t size() const;        ///< bytes in all
-  std::int64_t train_size() const;  ///< bytes to train on
-  std::int64_t held_out_size() const;
-  std::uint64_t hash() const;       ///< of the bytes, FNV-1a 64: a checkpoint refuses other data
+  std::int64_t size() const;                                         ///< bytes in all
+  std::int64_t train_size() const { return train_size_; }            ///< bytes to train on
+  std::int64_t held_out_size() const { return size() - train_size_; }
+  std::uint64_t hash() const { return hash_; }  ///< of the bytes, FNV-1a 64: a checkpoint refuses other data
 
-  /// @throws Error naming the sizes unless both parts hold window + 1 bytes
+  /// @throws Error naming the sizes unless each part, where it was asked for, holds window + 1 bytes
   void require_window(std::int64_t window) const;
 
   /// Windows of the training part at positions that are a function of (seed, step, part) alone.
@@ -35,18 +35,22 @@ class Dataset {
   Batch train_batch(std::int64_t batch, std::int64_t window, std::int64_t seed, std::int64_t step,
                     std::int64_t part) const;
 
-  /// Consecutive windows of the held-out part, first .. first + batch - 1 (fewer at the end): window i predicts the
-  /// bytes i window + 1 .. (i + 1) window of it, the last one perhaps fewer, so all windows together predict every
-  /// byte but the first, once.
+  /// The held-out part as consecutive windows: number i predicts its bytes i window + 1 .. (i + 1) window, the last
+  /// one perhaps fewer, so all windows together predict every byte but the first, once.
   std::int64_t held_out_windows(std::int64_t window) const;
-  Batch held_out_batch(std::int64_t first, std::int64_t batch, std::int64_t window) const;
+  /// Bytes that window i predicts: `window`, or fewer for the last one.
+  std::int64_t held_out_length(std::int64_t i, std::int64_t window) const;
+  /// Some of these windows. @throws Error for a number out of range, or when their lengths differ
+  Batch held_out_batch(const std::vector<std::int64_t>& windows, std::int64_t window) const;
 
  private:
   std::string bytes_;
   std::int64_t train_size_ = 0;
+  std::uint64_t hash_ = 0;
+  bool wants_held_out_ = false;
 };
 
-/// The text inside the program: this project's own documentation.
+/// The text inside the program: this project's own documentation, docs/*.md; "" when it was built without.
 std::string bundled_text();
 
 /// Bytes as i32 tokens, [1, n], and back.

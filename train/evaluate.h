@@ -9,9 +9,9 @@ namespace retnet {
 
 /// Mean loss per byte.
 struct Evaluation {
-  double nats = 0;          ///< mean cross-entropy in nats
-  std::int64_t bytes = 0;   ///< bytes predicted
-  double bits() const;      ///< per byte: nats / ln 2
+  double nats = 0;         ///< mean cross-entropy in nats
+  std::int64_t bytes = 0;  ///< bytes predicted
+  double bits() const;     ///< per byte: nats / ln 2
   double perplexity() const;
 };
 

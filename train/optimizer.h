@@ -18,8 +18,9 @@ class Optimizer {
   explicit Optimizer(std::vector<Parameter> parameters);
 
   /// Root of the sum of squares of all gradients, summed in double in a fixed order.
-  /// @throws Error naming the first parameter whose gradient is missing or not finite
-  double gradient_norm() const;
+  /// @param step  for messages
+  /// @throws Error naming the step and the first parameter whose gradient is missing or not finite
+  double gradient_norm(std::int64_t step) const;
 
   /// One step, counted from 1; scales gradients down to settings.clip where `norm` is larger, and forgets them.
   void step(const TrainSettings& settings, std::int64_t step, double norm);

@@ -23,28 +23,28 @@ struct Names<Decay> {
   static constexpr const char* list[] = {"constant", "linear", "cosine"};
 };
 
-/// Settings of a training run. With the data and the config they determine every weight, bit for bit, on any number
-/// of threads.
+/// Settings of a training run. With the data and the config they determine every weight, bit for bit, on any
+/// number of threads.
 struct TrainSettings {
-  std::int64_t steps = 1000;        ///< optimiser steps in all
-  std::int64_t batch = 16;          ///< windows per forward pass
-  std::int64_t window = 256;        ///< tokens per window
-  std::int64_t accumulate = 1;      ///< forward passes per step; a step sees batch * accumulate windows
-  std::int64_t seed = 1;            ///< of the weights, the windows and dropout
-  Form form = Form::chunkwise;      ///< in which training runs
-  double learning_rate = 3e-3;      ///< at the end of the warm-up
+  std::int64_t steps = 1000;    ///< optimiser steps in all
+  std::int64_t batch = 16;      ///< windows per forward pass
+  std::int64_t window = 256;    ///< tokens per window
+  std::int64_t accumulate = 1;  ///< forward passes per step; a step sees batch * accumulate windows
+  std::int64_t seed = 1;        ///< of the weights, the windows and dropout
+  Form form = Form::chunkwise;  ///< in which training runs
+  double learning_rate = 3e-3;  ///< at the end of the warm-up
   Decay decay = Decay::linear;
-  std::int64_t warmup = 50;         ///< steps of linear warm-up
-  double final_lr = 0.1;            ///< learning rate at the end, as a fraction
-  double beta1 = 0.9, beta2 = 0.98; ///< of AdamW
-  double weight_decay = 0.05;       ///< decoupled, on matrices only
-  double clip = 2.0;                ///< largest global norm of the gradient; 0 does not clip
+  std::int64_t warmup = 50;          ///< steps of linear warm-up
+  double final_lr = 0.1;             ///< learning rate at the end, as a fraction
+  double beta1 = 0.9, beta2 = 0.98;  ///< of AdamW
+  double weight_decay = 0.05;        ///< decoupled, on matrices only
+  double clip = 2.0;                 ///< largest global norm of the gradient; 0 does not clip
   double dropout = 0;
-  bool recompute = false;           ///< compute activations twice instead of keeping them
-  double held_out = 0.1;            ///< fraction at the end of the data that is not trained on
-  std::int64_t eval_every = 100;    ///< steps between evaluations on the held-out part; 0: at the end only
-  std::int64_t eval_windows = 64;   ///< windows of each such evaluation; the last one reads everything
-  std::int64_t save_every = 500;    ///< steps between checkpoints; the last step is always saved
+  bool recompute = false;          ///< compute activations twice instead of keeping them
+  double held_out = 0.1;           ///< fraction at the end of the data that is not trained on
+  std::int64_t eval_every = 100;   ///< steps between evaluations on the held-out part; 0: at the end only
+  std::int64_t eval_windows = 64;  ///< windows of each such evaluation; the last one reads everything
+  std::int64_t save_every = 500;   ///< steps between checkpoints; the last step is always saved
 
   /// @throws Error naming the first field that is out of range, and what it must be
   void validate() const;

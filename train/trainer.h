@@ -24,16 +24,17 @@ struct Run {
 
 /// How a run ended.
 struct RunResult {
-  std::int64_t step = 0;      ///< steps done in all
-  bool interrupted = false;   ///< true iff `stop` was set before the last step
-  Evaluation held_out;        ///< over the whole held-out part, at the end
-  double seconds = 0;         ///< of training, without evaluation, in this process
-  std::int64_t tokens = 0;    ///< trained on in this process
+  std::int64_t step = 0;     ///< steps done in all
+  bool interrupted = false;  ///< true iff `stop` was set before the last step
+  Evaluation held_out;       ///< over the whole held-out part, at the end
+  double seconds = 0;        ///< of training, without evaluation, in this process
+  std::int64_t tokens = 0;   ///< trained on in this process
 };
 
 /// Trains, and writes `out`/config.json, log.jsonl, loss.svg and checkpoints. Progress goes to stderr.
 /// @param stop  set it (from a signal handler, say) to end after the current step, with a checkpoint
-/// @throws Error for bad settings or data; when `out` holds another run; and at the first loss or gradient that is not
+/// @throws Error for bad settings or data; when `out` holds another run; and at the first loss or gradient
+/// that is not
 ///         finite, naming the step and the tensor, with the last checkpoint left in place
 RunResult train(const Run& run, const std::atomic<bool>& stop);
 

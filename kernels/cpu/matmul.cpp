@@ -1,11 +1,14 @@
 // The fast matrix product. C is cut into tiles; a tile walks over k in slices; in each slice the tile's rows
-// of A are packed once, then B is packed panel by panel, and each panel meets all rows while it is in the
-// first-level cache:
+// of A and columns of B are packed once, then every panel of B meets all rows while it is in the first-level
+// cache:
 //
 //   tile of C [rows, columns]         one thread
-//     slice of k, at most kSlice      A packed: [rows, slice], second-level cache
-//       panel of kPanel columns       B packed: [slice, kPanel], first-level cache
+//     slice of k, at most kSlice      A [rows, slice] and B [slice, columns] packed, second-level cache
+//       panel of kPanel columns       B [slice, kPanel], first-level cache
 //         band of at most kRows rows  C in registers: matmul_micro.h
+//
+// Operands that a copy would not help are read where they lie. Neither that, nor the tiles, nor the bands
+// change the order in which an element is summed, so none of them changes its bits.
 //
 // This file is compiled with -ffp-contract=fast, so that products and sums fuse in the innermost loop.
 
@@ -19,14 +22,17 @@ namespace retnet::kernels {
 namespace {
 
 /// The largest tile. Packing a tile costs rows + columns where computing it costs rows x columns, so it
-/// should be large, but kMaxRows rows of packed A must leave room in the second-level cache.
+/// should be large, but packed A (256 KiB) and B (512 KiB) must leave room for C in the second-level cache.
 constexpr std::int64_t kMaxRows = 256, kMaxColumns = 512;
 /// Tiles are cut smaller to have this many of them, unless less than kMinWork products would remain in one.
-constexpr std::int64_t kWantedTiles = 16, kMinWork = 1 << 20;
+constexpr std::int64_t kWantedTiles = 8, kMinWork = 1 << 19;
+/// Reading or packing an element of B takes about as long as this many products.
+constexpr std::int64_t kPackingRows = 8;
 
-/// Bands of A that B can meet where it lies; packed, its panel would be read that often from the first-level
-/// cache.
+/// An operand that is used by at most this many bands is read where it lies: packing costs about as much as
+/// that.
 constexpr std::int64_t kFewBands = 5;
+static_assert(direct_vectors((kRows + 1) / 2) == 2, "several bands, none shorter than that, share one width");
 
 /// Tiles that cover C[m, n]. Depends on the problem only, not on the number of threads.
 struct Grid {
@@ -42,24 +48,24 @@ template <class A>
 Grid choose_grid(const Matmul& s, std::int64_t batch) {
   const std::int64_t panels = divide_up(s.n, kPanel<A>);
   std::int64_t down = divide_up(s.m, kMaxRows), across = divide_up(panels * kPanel<A>, kMaxColumns);
-  while (batch * down * across < kWantedTiles && s.m * s.n * s.k / (down * across) >= 2 * kMinWork) {
-    if (s.m * across >= s.n * down) {
-      down *= 2;
-    } else {
-      across *= 2;
-    }
-  }
+  const auto work = [&] { return (s.m / down + kPackingRows) * (s.n / across) * s.k; };
+  while (batch * down * across < kWantedTiles && work() >= 2 * kMinWork)
+    (s.m * across >= s.n * down ? down : across) *= 2;  // the longer side of a tile
   const std::int64_t rows = divide_up(s.m, down), columns = divide_up(panels, across) * kPanel<A>;
   return {divide_up(s.m, rows), divide_up(s.n, columns), rows, columns};
 }
 
 /// Memory of the calling thread, kept from call to call. Different `Use`s do not overlap.
-enum class Use { packed_a, sums };
+enum class Use { packed_a, packed_b, sums };
 template <class A, Use use>
 A* scratch(std::int64_t size) {
-  thread_local std::vector<A> memory;
-  if (static_cast<std::int64_t>(memory.size()) < size) memory.resize(static_cast<std::size_t>(size));
-  return memory.data();
+  struct alignas(64) Line {  // whole cache lines: a packed row then begins with one
+    A elements[64 / sizeof(A)];
+  };
+  thread_local std::vector<Line> memory;
+  const auto lines = static_cast<std::size_t>(divide_up(size * static_cast<std::int64_t>(sizeof(A)), 64));
+  if (memory.size() < lines) memory.resize(lines);
+  return memory.data()->elements;
 }
 
 /// One tile: where its operands begin, and its size.
@@ -115,8 +121,8 @@ std::int64_t multiply_in_place(std::int64_t depth, Block<A> a, const Bands& band
   return j;
 }
 
-/// A is read where it lies if its rows are contiguous and there are few of them, or they are so short that a block
-/// of them is one stretch of memory.
+/// A is read where it lies if its rows are contiguous and there are few of them, or they are so short that a
+/// block of them is one stretch of memory.
 template <class T>
 bool a_in_place(const Matmul& s, const Bands& bands) {
   return std::is_same_v<T, accum_t<T>> && s.a_col == 1 && (s.a_row <= kSlice || bands.count <= kFewBands);
@@ -133,7 +139,7 @@ template <class T, class A>
 void multiply_tile(const Matmul& s, const Tile<T>& tile, A* c, std::int64_t c_row, bool accumulate) {
   const Bands bands(tile.rows);
   A* const packed_a = a_in_place<T>(s, bands) ? nullptr : scratch<A, Use::packed_a>(tile.rows * kRowStep<A>);
-  alignas(64) A packed_b[kSlice * kPanel<A>];
+  A* const packed_b = scratch<A, Use::packed_b>(divide_up(tile.columns, kPanel<A>) * kPanelStep<A>);
   for (std::int64_t p = 0; p < s.k; p += kSlice) {
     const std::int64_t depth = std::min(kSlice, s.k - p);
     const bool add = accumulate || p > 0;
@@ -147,11 +153,11 @@ void multiply_tile(const Matmul& s, const Tile<T>& tile, A* c, std::int64_t c_ro
       if (b_in_place<T>(s, bands))
         j = multiply_in_place<A>(depth, a_block, bands, {b, s.b_row}, tile.columns, c, c_row, add);
     }
-    for (; j < tile.columns; j += kPanel<A>) {
-      const std::int64_t width = std::min(kPanel<A>, tile.columns - j);
-      pack_b(packed_b, b + j * s.b_col, s.b_row, s.b_col, width, depth);
-      multiply_panel<A>(depth, a_block, bands, packed_b, width, c + j, c_row, add);
-    }
+    if (j == tile.columns) continue;
+    pack_b(packed_b, b + j * s.b_col, s.b_row, s.b_col, tile.columns - j, depth);
+    for (const A* panel = packed_b; j < tile.columns; j += kPanel<A>, panel += kPanelStep<A>)
+      multiply_panel<A>(depth, a_block, bands, panel, std::min(kPanel<A>, tile.columns - j), c + j, c_row,
+                        add);
   }
 }
 

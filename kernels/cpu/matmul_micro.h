@@ -41,6 +41,9 @@ void micro_kernel(std::int64_t depth, const A* a, std::int64_t a_step, const A* 
 #pragma GCC unroll 16
   for (int i = 0; i < Rows; ++i)
     for (int v = 0; v < Vectors; ++v) sum[i][v] = Vec<A>{};
+  // C is far away by the time it is written: ask for it now, a whole slice ahead.
+  for (int i = 0; i < Rows; ++i)
+    for (int v = 0; v < Vectors; ++v) __builtin_prefetch(c + i * c_step + v * kLanes<A>, 1);
   for (std::int64_t p = 0; p < depth; ++p) {
     Vec<A> b_p[Vectors];
     for (int v = 0; v < Vectors; ++v) b_p[v] = load(b + v * kLanes<A>);

@@ -24,7 +24,8 @@ inline void gather(A* to, const T* from, std::int64_t step, std::int64_t count) 
   constexpr std::int64_t L = kLanes<A>;
   if (step == 1 && count >= L) {
     for (std::int64_t p = 0; p + L <= count; p += L) store<A>(to + p, load(from + p));
-    store<A>(to + count - L, load(from + count - L));  // the rest, overlapping what is already there
+    if (count % L != 0)
+      store<A>(to + count - L, load(from + count - L));  // the rest, overlapping what is already there
   } else {
     for (std::int64_t p = 0; p < count; ++p) to[p] = static_cast<A>(from[p * step]);
   }
@@ -63,23 +64,31 @@ void pack_a(A* packed, const T* a, std::int64_t a_row, std::int64_t a_col, std::
   for (std::int64_t i = 0; i < rows; ++i) gather(packed + i * kRowStep<A>, a + i * a_row, a_col, depth);
 }
 
-/// Packs B[depth, width], 1 <= width <= kPanel, into [depth, kPanel]. Columns from `width` on become zero;
-/// what is computed from them is thrown away.
+/// Distance between packed panels of B: again one cache line more than the panel.
+template <class A>
+inline constexpr std::int64_t kPanelStep = kSlice* kPanel<A> + 64 / static_cast<std::int64_t>(sizeof(A));
+
+/// Packs B[depth, columns] into panels of kPanel columns, [depth, kPanel] each. The last panel is filled up
+/// with zeros; what is computed from them is thrown away.
 template <class T, class A>
-void pack_b(A* packed, const T* b, std::int64_t b_row, std::int64_t b_col, std::int64_t width,
+void pack_b(A* packed, const T* b, std::int64_t b_row, std::int64_t b_col, std::int64_t columns,
             std::int64_t depth) {
-  constexpr std::int64_t N = kPanel<A>, L = kLanes<A>;
-  if (b_col == 1 && width == N) {
-    for (std::int64_t p = 0; p < depth; ++p)
-      for (std::int64_t j = 0; j < N; j += L) store<A>(packed + p * N + j, load(b + p * b_row + j));
-    return;
-  }
+  constexpr std::int64_t N = kPanel<A>;
+  const std::int64_t panels = (columns + N - 1) / N;
   if (b_row == 1) {
-    copy_transposed(packed, N, b, b_col, depth, width);
+    for (std::int64_t q = 0; q < panels; ++q)
+      copy_transposed(packed + q * kPanelStep<A>, N, b + q * N * b_col, b_col, depth,
+                      std::min(N, columns - q * N));
   } else {
-    for (std::int64_t p = 0; p < depth; ++p) gather(packed + p * N, b + p * b_row, b_col, width);
+    // All panels of a row in turn: each row may be in another memory page, and is visited once.
+    for (std::int64_t p = 0; p < depth; ++p)
+      for (std::int64_t q = 0; q < panels; ++q)
+        gather(packed + q * kPanelStep<A> + p * N, b + p * b_row + q * N * b_col, b_col,
+               std::min(N, columns - q * N));
   }
-  for (std::int64_t p = 0; p < depth; ++p) std::fill(packed + p * N + width, packed + (p + 1) * N, A(0));
+  A* const last = packed + (panels - 1) * kPanelStep<A>;
+  const std::int64_t filled = columns - (panels - 1) * N;
+  for (std::int64_t p = 0; p < depth; ++p) std::fill(last + p * N + filled, last + (p + 1) * N, A(0));
 }
 
 }  // namespace retnet::kernels

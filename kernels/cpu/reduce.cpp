@@ -11,9 +11,10 @@ namespace {
 /// Sum of one contiguous row, over blocks so that a single long row uses every thread too.
 template <class T>
 double row_sum(const T* x, std::int64_t n) {
-  return blocked_sum(n, [x](std::int64_t begin, std::int64_t end) {
+  const auto partial = [x](std::int64_t begin, std::int64_t end) {
     return lane_sum<double>(end - begin, [p = x + begin](std::int64_t i) { return accum_t<T>(p[i]); });
-  });
+  };
+  return n <= kBlock ? partial(0, n) : blocked_sum(n, partial);
 }
 
 /// y[i] = sum over r of x[r, i]: the rows are cut into slices of a fixed height, each summed into a row of

@@ -13,31 +13,48 @@
 
 namespace retnet::test {
 
-/// "" when max |a - b| / max |b| <= tolerance, else one line that says by how much it is not and where.
-/// A NaN fails whatever the other side is, an infinity unless both sides have the same one. Where b is zero
-/// everywhere, a must be.
+/// Where two arrays differ most.
+struct Worst {
+  double error = 0;  ///< max |a - b| / max |b|, the latter over finite values; NaN if a or b has one
+  std::size_t at = 0;
+};
+
+/// An infinity equals only the same infinity. Where b is zero everywhere, a must be.
+inline Worst worst_difference(const std::vector<double>& a, const std::vector<double>& b) {
+  double scale = 0;
+  for (const double value : b)
+    if (std::isfinite(value)) scale = std::max(scale, std::abs(value));
+  Worst worst;
+  for (std::size_t i = 0; i < b.size() && !std::isnan(worst.error); ++i) {
+    const double apart = a[i] == b[i] ? 0 : std::abs(a[i] - b[i]) / scale;
+    if (!(apart <= worst.error)) worst = {apart, i};
+  }
+  return worst;
+}
+
+/// max |a - b| / max |b|; infinity when the shapes differ.
+inline double error(const Array& a, const Array& b) {
+  if (!(a.shape == b.shape)) return std::numeric_limits<double>::infinity();
+  return worst_difference(a.values, b.values).error;
+}
+inline double error(const Tensor& a, const Tensor& b) { return error(array_of(a), array_of(b)); }
+
+/// "" when error(a, b) <= tolerance, else one line that says by how much it is not, and where.
 inline std::string difference(const Array& a, const Array& b, double tolerance) {
   std::ostringstream message;
   if (!(a.shape == b.shape)) {
-    message << "shapes differ, got " << a.shape << " instead of " << b.shape;
+    message << "shape " << a.shape << " instead of " << b.shape;
     return message.str();
   }
-  double scale = 0, worst = -1;
-  for (const double value : b.values)
-    if (std::isfinite(value)) scale = std::max(scale, std::abs(value));
+  const Worst worst = worst_difference(a.values, b.values);
+  if (worst.error <= tolerance) return "";
   std::size_t i = 0;
-  std::ostringstream where;
+  message << "error " << worst.error << " is above " << tolerance;
+  message.precision(17);
   for_each_index(a.shape, [&](const Index& index) {
-    const double x = a.values[i], y = b.values[i++];
-    const double apart = x == y ? 0 : std::abs(x - y) / scale;
-    if (std::isnan(worst) || apart <= worst) return;
-    worst = apart;
-    where.str("");
-    where.precision(17);
-    where << Shape(index) << ": " << x << " instead of " << y;
+    if (i++ == worst.at)
+      message << " at " << Shape(index) << ": " << a.values[worst.at] << " instead of " << b.values[worst.at];
   });
-  if (a.values.empty() || worst <= tolerance) return "";
-  message << "error " << worst << " is above " << tolerance << " at " << where.str();
   return message.str();
 }
 
@@ -49,20 +66,6 @@ inline std::string difference(const Tensor& a, const Array& b, double tolerance)
 inline std::string difference(const Tensor& a, const Tensor& b, double tolerance) {
   return difference(a, array_of(b), tolerance);
 }
-
-/// max |a - b| / max |b|; NaN if anything is NaN, infinity when the shapes differ.
-inline double error(const Array& a, const Array& b) {
-  if (!(a.shape == b.shape)) return std::numeric_limits<double>::infinity();
-  double scale = 0, worst = 0;
-  for (const double value : b.values) scale = std::max(scale, std::abs(value));
-  for (std::size_t i = 0; i < a.values.size(); ++i) {
-    const double x = a.values[i], y = b.values[i];
-    const double apart = x == y ? 0 : std::abs(x - y) / scale;
-    if (!(apart <= worst) && !std::isnan(worst)) worst = apart;
-  }
-  return worst;
-}
-inline double error(const Tensor& a, const Tensor& b) { return error(array_of(a), array_of(b)); }
 
 /// "" when a and b have the same shape, dtype and bits (so NaN equals NaN, and -0 is not 0), else where they differ.
 inline std::string bit_difference(const Tensor& a, const Tensor& b) {

@@ -18,7 +18,7 @@ enum class Layout {
   offset,      ///< row-major, in the middle of a larger storage
   transposed,  ///< the first dimension is the dense one
   stepped,     ///< every other element of every dimension of something larger
-  broadcast,   ///< the first dimension repeats its only element by a stride of 0; the values repeat as well
+  broadcast,   ///< the first of several dimensions has a stride of 0; the values repeat as well
 };
 inline constexpr Layout kLayouts[] = {Layout::dense, Layout::offset, Layout::transposed, Layout::stepped,
                                       Layout::broadcast};
@@ -43,7 +43,7 @@ inline Tensor empty_in_layout(const Shape& shape, Layout layout, Dtype dtype) {
   }
   if (layout == Layout::offset) offset = 3;
   if (layout == Layout::stepped && rank > 0) offset = 1;
-  if (layout == Layout::broadcast && rank > 0) strides[0] = 0;
+  if (layout == Layout::broadcast && rank > 1) strides[0] = 0;
   const std::int64_t bytes = (step + offset + 2) * size_of(dtype);
   return {std::make_shared<Storage>(bytes, Device::cpu), offset, shape, strides, dtype};
 }
@@ -84,7 +84,7 @@ inline Tensor random(const Shape& shape, unsigned seed, Layout layout = Layout::
   std::mt19937_64 bits(seed);
   const Tensor x = empty_in_layout(shape, layout, dtype);
   Shape distinct = shape;
-  if (layout == Layout::broadcast && shape.rank() > 0) distinct[0] = std::min<std::int64_t>(1, shape[0]);
+  if (layout == Layout::broadcast && shape.rank() > 1) distinct[0] = std::min<std::int64_t>(1, shape[0]);
   bool first = true;
   const Array values = make_array(distinct, [&](const Index&) {
     const double value = draw(bits, domain, first);

@@ -1,0 +1,53 @@
+# The commands a person types. Each one installs what it lacks (Debian and Ubuntu), builds, and does its work.
+#
+#   make demo       train on the bundled text for about two minutes, evaluate, write a sample
+#   make test       build everything and run all tests
+#   make docs       build the documentation site into build/docs/html
+#   make bench      measure matrix products, training and decoding on this machine
+#   make install    install the program and the library (PREFIX=/usr/local)
+#   make clean      remove what was built
+
+BUILD  ?= build/release
+OUT    ?= runs/demo
+PREFIX ?= /usr/local
+JOBS   ?= $(shell nproc 2>/dev/null || echo 2)
+RETNET  = $(BUILD)/retnet
+PACKAGES = sh cmake/packages.sh
+
+.PHONY: help demo build test docs bench install clean
+
+help:
+	@sed -n 's/^#   make/  make/p' Makefile
+
+build:
+	@$(PACKAGES) build
+	@cmake -S . -B $(BUILD) -DRETNET_TESTS=OFF $(CMAKE_FLAGS) > $(BUILD).log 2>&1 || { cat $(BUILD).log; exit 1; }
+	@cmake --build $(BUILD) -j $(JOBS)
+
+demo: build
+	@rm -rf $(OUT)
+	$(RETNET) train --out $(OUT)
+	$(RETNET) eval --model $(OUT)
+	$(RETNET) generate --model $(OUT) --prompt "Retention" --tokens 300 --temperature 0.7
+	@echo
+	@echo "The loss curve is in $(OUT)/loss.svg; the model is in $(OUT)."
+
+test:
+	@$(PACKAGES) test
+	cmake -S . -B $(BUILD) -DRETNET_TESTS=ON $(CMAKE_FLAGS)
+	cmake --build $(BUILD) -j $(JOBS)
+	ctest --test-dir $(BUILD) --output-on-failure --no-tests=error
+
+docs:
+	@$(PACKAGES) docs
+	cmake -S . -B $(BUILD) -DRETNET_TESTS=OFF $(CMAKE_FLAGS)
+	cmake --build $(BUILD) --target docs
+
+bench: build
+	$(RETNET) bench
+
+install: build
+	cmake --install $(BUILD) --prefix $(PREFIX)
+
+clean:
+	rm -rf build

@@ -1,0 +1,95 @@
+// Settings: their ranges, and the course of the learning rate against numbers worked out by hand.
+
+#include "train/settings.h"
+
+#include <cmath>
+#include <set>
+
+#include "tests/support/temporary_folder.h"
+#include "tests/support/test.h"
+#include "train/streams.h"
+
+namespace retnet {
+namespace {
+
+using test::error_message;
+
+std::string problem(const char* key, const char* value) {
+  TrainSettings settings;
+  return error_message([&] {
+    set_field(settings, key, value);
+    settings.validate();
+  });
+}
+
+TEST_CASE("the default settings are valid", "[train][settings]") { TrainSettings().validate(); }
+
+TEST_CASE("settings out of range are refused by name", "[train][settings]") {
+  CHECK(problem("steps", "0") == "settings: steps must be in 1 .. 2147483647, got 0");
+  CHECK(problem("clip", "-1") == "settings: clip must be 0 (off) or a positive number, got -1");
+  CHECK(problem("step", "5") == "settings: unknown field \"step\"; did you mean steps?");
+  CHECK(problem("decay", "linea") ==
+        "decay: required constant, linear or cosine, got \"linea\"; did you mean linear?");
+  const std::pair<const char*, const char*> bad[] = {
+      {"batch", "0"},          {"window", "-3"},       {"accumulate", "0"},   {"accumulate", "65537"},
+      {"seed", "-1"},          {"learning_rate", "0"}, {"learning_rate", "nan"}, {"learning_rate", "inf"},
+      {"warmup", "-1"},        {"final_lr", "1.5"},    {"beta1", "1"},        {"beta2", "-0.1"},
+      {"weight_decay", "-1"},  {"clip", "inf"},        {"clip", "nan"},       {"dropout", "1"},
+      {"held_out", "1"},       {"held_out", "nan"},    {"eval_every", "-1"},  {"eval_windows", "0"},
+      {"save_every", "0"}};
+  for (const auto& [key, value] : bad) {
+    CAPTURE(key, value);
+    CHECK(problem(key, value).starts_with(std::string("settings: ") + key + " must be"));
+  }
+}
+
+TEST_CASE("the learning rate warms up and comes down", "[train][settings]") {
+  TrainSettings s;
+  s.steps = 10, s.warmup = 4, s.learning_rate = 0.8, s.final_lr = 0.1;
+  const auto near = [](double a, double b) { return std::abs(a - b) <= 1e-15; };
+  for (const Decay decay : {Decay::constant, Decay::linear, Decay::cosine}) {
+    s.decay = decay;
+    CHECK(near(learning_rate(s, 1), 0.2));
+    CHECK(near(learning_rate(s, 3), 0.6));
+    CHECK(near(learning_rate(s, 4), 0.8));
+  }
+  s.decay = Decay::constant;
+  CHECK(learning_rate(s, 10) == 0.8);
+  s.decay = Decay::linear;
+  CHECK(near(learning_rate(s, 5), 0.8 * (1 - 0.9 / 6)));
+  CHECK(near(learning_rate(s, 7), 0.44));
+  CHECK(near(learning_rate(s, 10), 0.08));
+  s.decay = Decay::cosine;
+  CHECK(near(learning_rate(s, 7), 0.44));                       // half way: cos is 0
+  CHECK(near(learning_rate(s, 6), 0.8 * (0.1 + 0.9 * 0.75)));   // a third: cos is 1/2
+  CHECK(near(learning_rate(s, 10), 0.08));
+}
+
+TEST_CASE("a run may have no warm-up, or end within it", "[train][settings]") {
+  TrainSettings s;
+  s.steps = 5, s.warmup = 0, s.learning_rate = 1, s.final_lr = 0;
+  CHECK(learning_rate(s, 1) == 0.8);
+  CHECK(learning_rate(s, 5) == 0);
+  s.warmup = 50;
+  CHECK(learning_rate(s, 5) == 0.1);
+  s.warmup = 5;
+  CHECK(learning_rate(s, 5) == 1);
+}
+
+TEST_CASE("no two purposes, steps or parts share a stream of random numbers", "[train][settings]") {
+  std::set<std::uint64_t> streams;
+  std::size_t count = 0;
+  const std::uint64_t layers = 1 + 4096 * Block::kDropoutStreams;
+  for (const Purpose purpose : {Purpose::windows, Purpose::dropout})
+    for (const std::int64_t step : {std::int64_t{1}, std::int64_t{2}, kMaxSteps - 1, kMaxSteps})
+      for (const std::int64_t part : {std::int64_t{0}, std::int64_t{1}, kMaxParts - 1})
+        for (const std::uint64_t layer : {std::uint64_t{0}, std::uint64_t{1}, layers - 1}) {
+          streams.insert(step_key(purpose, 7, step, part).stream + layer);
+          ++count;
+        }
+  CHECK(streams.size() == count);
+  CHECK(*streams.begin() > (std::uint64_t{1} << 40));  // far above those of the weights
+}
+
+}  // namespace
+}  // namespace retnet

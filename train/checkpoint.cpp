@@ -1,0 +1,214 @@
+#include "train/checkpoint.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstdio>
+#include <filesystem>
+#include <iostream>
+#include <map>
+
+#include "tensor/checksum.h"
+#include "tensor/file.h"
+#include "tensor/safetensors.h"
+#include "tensor/text.h"
+#include "train/run_folder.h"
+
+namespace retnet {
+namespace {
+
+constexpr std::int64_t kFormatVersion = 1;
+constexpr const char* kFiles[] = {"config.json", "model.safetensors", "optimizer.safetensors"};
+
+bool exists(const std::string& path) {
+  std::error_code ignored;
+  return std::filesystem::exists(path, ignored);
+}
+
+/// A number as `digits` hexadecimal digits; JSON has no unsigned 64-bit integers that every reader keeps.
+std::string hex(std::uint64_t value, int digits) {
+  char text[24];
+  std::snprintf(text, sizeof text, "%0*llx", digits, static_cast<unsigned long long>(value));
+  return text;
+}
+
+std::uint64_t from_hex(const std::string& text, const std::string& what) {
+  std::uint64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, 16);
+  require(error == std::errc() && end == text.data() + text.size(), what.c_str(),
+          "required hexadecimal digits, got ", quote(text));
+  return value;
+}
+
+std::string file_checksum(const std::string& path) {
+  const InputFile file(path);
+  std::vector<char> block(1 << 20);
+  std::uint32_t crc = 0;
+  for (std::int64_t done = 0, got = 0;; done += got) {
+    got = file.read_some(done, block.data(), static_cast<std::int64_t>(block.size()));
+    if (got == 0) return hex(crc, 8);
+    crc = crc32(block.data(), got, crc);
+  }
+}
+
+std::string text_checksum(const Json& json) {
+  const std::string text = json.dump();
+  return hex(crc32(text.data(), static_cast<std::int64_t>(text.size())), 8);
+}
+
+void save_optimizer(const std::string& folder, Optimizer& optimizer, std::int64_t step) {
+  std::vector<NamedTensor> tensors;
+  for (std::size_t i = 0; i < optimizer.parameters().size(); ++i) {
+    const std::string& name = optimizer.parameters()[i].name;
+    tensors.push_back({name + ".m", optimizer.moments()[i].m});
+    tensors.push_back({name + ".v", optimizer.moments()[i].v});
+  }
+  save_safetensors(folder + "/optimizer.safetensors", tensors,
+                   {{"format", "retnet optimizer"}, {"step", std::to_string(step)}});
+}
+
+/// A folder that is removed with everything in it, unless it was renamed.
+struct TemporaryFolder {
+  std::string path;
+  bool keep = false;
+  ~TemporaryFolder() {
+    if (!keep) remove_folder(path);
+  }
+};
+
+void rename_folder(const std::string& from, const std::string& to) {
+  std::error_code error;
+  std::filesystem::rename(from, to, error);
+  require(!error, printable(to).c_str(), "cannot write (rename): ", error.message());
+}
+
+/// Removes a checkpoint, under a temporary name: it too is whole or absent.
+void remove_checkpoint(const std::string& folder) {
+  const TemporaryFolder old{folder + ".tmp." + std::to_string(::getpid()) + ".old"};
+  rename_folder(folder, old.path);
+}
+
+/// Loads everything a checkpoint holds, to see that it can be. @throws Error when it cannot
+void try_load(const std::string& folder) {
+  load_trainer_state(folder);
+  RetNet model = load_model(folder);
+  Optimizer optimizer(model.parameters());
+  load_optimizer(folder, optimizer);
+}
+
+}  // namespace
+
+void save_trainer_state(const std::string& folder, const TrainerState& state) {
+  Json data = Json::array(), files = Json::object();
+  for (const std::string& name : state.data) data.push_back(name);
+  for (const char* name : kFiles)
+    if (exists(folder + "/" + name)) files.set(name, file_checksum(folder + "/" + name));
+  Json json = Json::object({{"format_version", kFormatVersion},
+                            {"step", state.step},
+                            {"data", data},
+                            {"data_size", state.data_size},
+                            {"data_fnv1a", hex(state.data_hash, 16)},
+                            {"settings", fields_to_json(state.settings)},
+                            {"files_crc32", files}});
+  json.set("crc32", text_checksum(json));
+  write_json(folder + "/trainer.json", json);
+}
+
+TrainerState load_trainer_state(const std::string& folder) {
+  const std::string path = folder + "/trainer.json", source = printable(path);
+  const Json json = read_json(path);
+  const std::int64_t version = json.at("format_version", source).as_int(source + ": format_version");
+  require(version == kFormatVersion, source.c_str(), "required format_version ", kFormatVersion, ", got ", version);
+  Json rest = Json::object();
+  for (const Json::Member& member : json.items(source))
+    if (member.key != "crc32") rest.set(member.key, member.value);
+  require(json.at("crc32", source).as_string(source) == text_checksum(rest), source.c_str(),
+          "does not match its checksum; it was damaged or edited");
+  const Json& files = json.at("files_crc32", source);
+  for (const char* name : kFiles)
+    if (const Json* checksum = files.find(name, source))
+      require(file_checksum(folder + "/" + name) == checksum->as_string(source), source.c_str(), name,
+              " in the same folder is damaged, or of another checkpoint: its checksum differs");
+  TrainerState state;
+  state.step = json.at("step", source).as_int(source + ": step");
+  for (const Json& name : json.at("data", source).elements(source)) state.data.push_back(name.as_string(source));
+  state.data_size = json.at("data_size", source).as_int(source + ": data_size");
+  state.data_hash = from_hex(json.at("data_fnv1a", source).as_string(source), source + ": data_fnv1a");
+  fields_from_json(state.settings, json.at("settings", source), source);
+  state.settings.validate();
+  return state;
+}
+
+void load_optimizer(const std::string& folder, Optimizer& optimizer) {
+  const std::string path = folder + "/optimizer.safetensors", source = printable(path);
+  SafetensorsFile file = load_safetensors(path);
+  const std::string step = std::to_string(load_trainer_state(folder).step);
+  require(file.metadata["step"] == step, source.c_str(), "is of step ", quote(file.metadata["step"]),
+          ", but trainer.json is of step ", step);
+  std::map<std::string, Tensor> by_name;
+  for (const NamedTensor& tensor : file.tensors) by_name[tensor.name] = tensor.value;
+  const std::vector<Parameter>& parameters = optimizer.parameters();
+  require(by_name.size() == 2 * parameters.size(), source.c_str(), "required ", 2 * parameters.size(),
+          " tensors, two per parameter, got ", by_name.size());
+  const auto moment = [&](const Parameter& parameter, const char* which) {
+    const Tensor& value = by_name[parameter.name + which];
+    const Variable& w = parameter.variable;
+    require(value.defined() && value.shape() == w.shape() && value.dtype() == w.dtype(), source.c_str(),
+            parameter.name, which, " is missing or does not have shape ", w.shape(), " and dtype ", w.dtype());
+    return value;
+  };
+  for (std::size_t i = 0; i < parameters.size(); ++i)
+    optimizer.moments()[i] = {moment(parameters[i], ".m"), moment(parameters[i], ".v")};
+}
+
+void save_checkpoint(const std::string& run, RetNet& model, Optimizer& optimizer, const TrainerState& state,
+                     int keep) {
+  const std::string folder = checkpoint_folder(run, state.step);
+  TemporaryFolder fresh{folder + ".tmp." + std::to_string(::getpid())};
+  remove_folder(fresh.path);  // of a crashed process with the same number
+  create_folder(fresh.path);
+  save_model(fresh.path, model);
+  save_optimizer(fresh.path, optimizer, state.step);
+  save_trainer_state(fresh.path, state);
+  fsync_directory(fresh.path);
+  // A folder cannot be renamed over another one. One of this step is there only when it did not load.
+  if (exists(folder)) remove_checkpoint(folder);
+  rename_folder(fresh.path, folder);
+  fresh.keep = true;
+  fsync_directory(run);
+  for (const std::int64_t step : checkpoint_steps(run))
+    if (step > state.step || (step < state.step && --keep < 1)) remove_checkpoint(checkpoint_folder(run, step));
+}
+
+std::optional<std::string> newest_checkpoint(const std::string& run) {
+  std::string problem, newest;
+  for (const std::int64_t step : checkpoint_steps(run)) {
+    const std::string folder = checkpoint_folder(run, step);
+    try {
+      try_load(folder);
+      if (!problem.empty()) std::cerr << "retnet: " << problem << "; going back to " << printable(folder) << '\n';
+      return folder;
+    } catch (const Error& error) {
+      if (problem.empty()) problem = error.what();
+    }
+  }
+  require(problem.empty(), printable(run).c_str(), "no checkpoint in this folder loads; the newest: ", problem);
+  return std::nullopt;
+}
+
+std::optional<std::string> resume_folder(const std::string& run) {
+  if (const auto folder = newest_checkpoint(run)) return folder;
+  return exists(run + "/trainer.json") ? std::optional(run) : std::nullopt;
+}
+
+std::string model_folder(const std::string& path) {
+  require(exists(path), printable(path).c_str(), "there is no such folder; give one that `retnet train` wrote");
+  if (exists(path + "/config.json") && exists(path + "/model.safetensors")) return path;
+  const auto folder = newest_checkpoint(path);
+  require(folder.has_value(), printable(path).c_str(),
+          "holds neither config.json and model.safetensors nor a checkpoint step-*");
+  return *folder;
+}
+
+}  // namespace retnet

@@ -1,0 +1,108 @@
+#include <filesystem>
+#include <memory>
+#include <optional>
+
+#include "train/checkpoint.h"
+#include "train/commands.h"
+#include "train/evaluate.h"
+#include "train/output.h"
+#include "train/settings.h"
+
+namespace retnet {
+namespace {
+
+struct Given {
+  std::string model;
+  std::vector<std::string> data;
+  Form form = Form::chunkwise;
+  std::int64_t window = 0, batch = 16;
+  std::optional<double> held_out;
+};
+
+// How the model was trained, where its folder says so.
+std::optional<TrainerState> trained_how(const std::string& folder) {
+  std::error_code ignored;
+  if (!std::filesystem::exists(folder + "/trainer.json", ignored)) return std::nullopt;
+  return load_trainer_state(folder);
+}
+
+// The text to evaluate. Of the text it was trained on, the model has not seen the held-out part only; of
+// another, nothing.
+Dataset read_data(const Given& given, const std::optional<TrainerState>& trained) {
+  const auto same = [&](const Dataset& data) {
+    return trained && data.hash() == trained->data_hash && data.size() == trained->data_size;
+  };
+  if (given.data.empty()) {
+    if (!trained)
+      throw UsageError("--data is required: the model's folder does not say what it was trained on");
+    Dataset data(trained->data, given.held_out.value_or(trained->settings.held_out));
+    require(same(data), "--model", "the text it was trained on has changed since; name the text with --data");
+    return data;
+  }
+  Dataset data(given.data, 1);
+  if (given.held_out) return Dataset(given.data, *given.held_out);
+  return same(data) ? Dataset(given.data, trained->settings.held_out) : data;
+}
+
+int run(const Given& given) {
+  if (given.window < 0 || given.window > (1 << 24) || given.batch < 1 || given.batch > (1 << 20))
+    throw UsageError("--window and --batch must be at least 1");
+  if (given.held_out && !(*given.held_out > 0 && *given.held_out <= 1))
+    throw UsageError("--held-out must be in (0, 1]");
+  const std::string folder = model_folder(given.model);
+  RetNet model = load_model(folder);
+  const std::optional<TrainerState> trained = trained_how(folder);
+  const Dataset data = read_data(given, trained);
+  require(data.held_out_size() >= 2, "--data", "needs at least 2 bytes to evaluate on, got ",
+          data.held_out_size());
+  const std::int64_t window = given.window > 0 ? given.window : trained ? trained->settings.window : 256;
+  FormOptions form;
+  form.form = given.form;
+  const Evaluation result = evaluate(model, data, window, given.batch, form);
+
+  const bool all = data.train_size() == 0;
+  std::ostringstream out;
+  out << "model       " << printable(folder) << ", " << with_commas(model.config().parameters())
+      << " parameters\n"
+      << "text        "
+      << (all ? "all " + with_commas(data.size())
+              : "the last " + with_commas(data.held_out_size()) + " of " + with_commas(data.size()))
+      << " bytes, in windows of " << window << "\n"
+      << "loss        " << formatted("%.4f", result.nats) << " nats per byte, "
+      << formatted("%.4f", result.bits()) << " bits per byte, over " << with_commas(result.bytes)
+      << " bytes\n"
+      << "perplexity  " << formatted("%.4f", result.perplexity()) << "\n";
+  print(out.str());
+  return 0;
+}
+
+}  // namespace
+
+Command eval_command() {
+  const auto given = std::make_shared<Given>();
+  Command command{"eval", "measures a model's loss on a text", {}, {}, {}, {}};
+  command.description =
+      "Predicts every byte of a text from those before it in its window. Of the text the model was trained "
+      "on, only the "
+      "held-out part is used.";
+  command.examples = {"retnet eval --model runs/tiny",
+                      "retnet eval --model runs/tiny --data other.txt --window 1024"};
+  command.add("--model", "DIR", given->model, "a run or a checkpoint").required = true;
+  Option data{"--data", "FILE", "text to predict; repeat it for several files", "what it was trained on", {}};
+  data.set = [given](const std::string& text) { given->data.push_back(text); };
+  data.repeatable = true;
+  command.options.push_back(data);
+  Option held_out{"--held-out", "X", "fraction at the end of the text that is used", "see above", {}};
+  held_out.set = [given](const std::string& text) {
+    parse_field("--held-out", text, given->held_out.emplace());
+  };
+  command.options.push_back(held_out);
+  command.add("--form", "NAME", given->form, "parallel, recurrent or chunkwise");
+  command.add("--window", "N", given->window, "bytes per window").fallback = "as trained, or 256";
+  command.add("--batch", "N", given->batch, "windows at a time");
+  command.add_threads();
+  command.run = [given] { return run(*given); };
+  return command;
+}
+
+}  // namespace retnet

@@ -1,0 +1,80 @@
+#include <memory>
+
+#include "retnet/generate.h"
+#include "tensor/file.h"
+#include "train/checkpoint.h"
+#include "train/commands.h"
+#include "train/dataset.h"
+#include "train/output.h"
+
+namespace retnet {
+namespace {
+
+struct Given {
+  std::string model, prompt, prompt_file;
+  SamplingOptions sampling;
+  std::int64_t seed = 1, tokens = 400;
+};
+
+void check(Given& given) {
+  given.sampling.seed = static_cast<std::uint64_t>(given.seed);
+  if (given.prompt.empty() == given.prompt_file.empty())
+    throw UsageError("give either --prompt TEXT or --prompt-file FILE");
+  if (given.tokens < 0)
+    throw UsageError("--tokens: required at least 0, got " + std::to_string(given.tokens));
+  try {
+    given.sampling.validate();
+  } catch (const Error& error) {
+    throw UsageError(error.what());
+  }
+}
+
+int run(Given& given) {
+  check(given);
+  const std::string text = given.prompt_file.empty() ? given.prompt : read_file(given.prompt_file);
+  require(!text.empty(), printable(given.prompt_file).c_str(),
+          "the file is empty; a prompt needs at least one byte");
+  const RetNet model = load_model(model_folder(given.model));
+  require(model.config().vocab == 256, "--model", "its tokens are not bytes: the config's vocab is ",
+          model.config().vocab, ", not 256");
+  print(text);
+  // Every byte goes out as it is drawn: text appears while it is written, and a reader that leaves ends the
+  // work.
+  generate(model, encode(text).to_vector<std::int32_t>(), given.tokens, given.sampling,
+           [](std::int32_t token) {
+             print(decode({token}));
+             return true;
+           });
+  print("\n");
+  return 0;
+}
+
+}  // namespace
+
+Command generate_command() {
+  const auto given = std::make_shared<Given>();
+  Command command{"generate", "continues a text, byte by byte", {}, {}, {}, {}};
+  command.description =
+      "Reads the prompt in the chunkwise form and goes on in the recurrent form: a byte costs the same "
+      "however long the "
+      "text has become. The same seed gives the same text, on any number of threads.";
+  command.examples = {
+      "retnet generate --model runs/first --prompt \"Retention \"",
+      "retnet generate --model runs/first --prompt-file start.txt --temperature 0.8 --top-p 0.95",
+      "retnet generate --model runs/first --prompt \"The \" --temperature 0 --tokens 100"};
+  command.add("--model", "DIR", given->model, "a run or a checkpoint").required = true;
+  command.add("--prompt", "TEXT", given->prompt, "what to continue");
+  command.add("--prompt-file", "FILE", given->prompt_file, "the same, from a file");
+  command.add("--tokens", "N", given->tokens, "bytes to write");
+  command.add("--temperature", "X", given->sampling.temperature,
+              "divides the logits; 0 takes the most likely byte");
+  command.add("--top-k", "N", given->sampling.top_k, "draw from the N most likely bytes only; 0: from all");
+  command.add("--top-p", "X", given->sampling.top_p,
+              "draw from the likeliest bytes that together have this probability");
+  command.add("--seed", "N", given->seed, "of the random numbers");
+  command.add_threads();
+  command.run = [given] { return run(*given); };
+  return command;
+}
+
+}  // namespace retnet

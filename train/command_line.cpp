@@ -1,0 +1,161 @@
+#include "train/command_line.h"
+
+#include <CLI/CLI.hpp>
+
+#include "kernels/parallel.h"
+#include "train/output.h"
+
+namespace retnet {
+namespace {
+
+std::string with_underscores(std::string name) {
+  std::replace(name.begin() + 2, name.end(), '-', '_');
+  return name;
+}
+
+std::vector<std::string> names(const Command& command) {
+  std::vector<std::string> list{"--help"};
+  for (const Option& option : command.options) list.push_back(option.name);
+  return list;
+}
+
+const Option* find(const Command& command, const std::string& name) {
+  for (const Option& option : command.options)
+    if (name == option.name || name == with_underscores(option.name)) return &option;
+  return nullptr;
+}
+
+// What is wrong with an argument that no flag took.
+std::string unexpected(const Command& command, const std::string& argument) {
+  if (argument.empty() || argument[0] != '-') return "unexpected argument " + quote(argument);
+  std::string name = argument.substr(0, argument.find('='));
+  const std::string shown = printable(name);
+  if (name.size() > 2) std::replace(name.begin() + 2, name.end(), '_', '-');
+  const std::string nearest = did_you_mean(name, names(command));
+  return "unknown flag " + shown +
+         (nearest.empty() ? "; retnet " + command.name + " --help lists them" : nearest);
+}
+
+// A flag where the value of another should be is a forgotten value. The parser would take it for the value.
+void require_values(const Command& command, const std::vector<std::string>& arguments) {
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    const std::string& argument = arguments[i];
+    const std::size_t equals = argument.find('=');
+    const Option* option = find(command, argument.substr(0, equals));
+    if (option == nullptr || option->value.empty()) continue;
+    const bool inside = equals != argument.npos;
+    const bool last = i + 1 == arguments.size();
+    const bool missing =
+        inside ? equals + 1 == argument.size() : last || find(command, arguments[i + 1]) != nullptr;
+    if (missing) throw UsageError(option->name + " needs a value (" + option->value + ")");
+    if (!inside) ++i;
+  }
+}
+
+void set_values(const Option& option, const std::vector<std::string>& values) {
+  if (values.size() > 1 && !option.repeatable) throw UsageError(option.name + " was given more than once");
+  for (const std::string& value : values) try {
+      option.set(value);
+    } catch (const Error& error) {
+      throw UsageError(error.what());
+    }
+}
+
+}  // namespace
+
+std::string flag_name(const std::string& key) {
+  std::string name = "--" + key;
+  std::replace(name.begin(), name.end(), '_', '-');
+  return name;
+}
+
+Option& Command::add_switch(const std::string& flag, bool& field, const std::string& help) {
+  Option option{flag, "", help, "", [&field](const std::string&) { field = true; }};
+  options.push_back(option);
+  return options.back();
+}
+
+void Command::add_threads() {
+  Option option{"--threads",
+                "N",
+                "threads to compute with; results do not depend on it",
+                std::to_string(kernels::num_threads()),
+                {}};
+  option.set = [](const std::string& text) {
+    std::int64_t threads = 0;
+    parse_field("--threads", text, threads);
+    require(threads >= 1 && threads <= 1024, "--threads", "required 1 .. 1024, got ", threads);
+    kernels::set_num_threads(static_cast<int>(threads));
+  };
+  options.push_back(option);
+}
+
+bool parse(const Command& command, const std::vector<std::string>& arguments) {
+  CLI::App app;
+  app.set_help_flag("-h,--help");
+  app.allow_extras();  // and say ourselves what is wrong with them
+  std::vector<CLI::Option*> parsed;
+  for (const Option& option : command.options) {
+    std::string spellings = option.name;
+    if (const std::string other = with_underscores(option.name); other != option.name)
+      spellings += "," + other;
+    if (option.value.empty())
+      parsed.push_back(app.add_flag(spellings));
+    else
+      parsed.push_back(
+          app.add_option(spellings)->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll));
+  }
+  if (std::find_if(arguments.begin(), arguments.end(), [](const std::string& argument) {
+        return argument == "--help" || argument == "-h";
+      }) == arguments.end())
+    require_values(command, arguments);
+  try {
+    app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
+  } catch (const CLI::CallForHelp&) {
+    return false;
+  } catch (const CLI::ParseError& error) {
+    throw UsageError(error.what());
+  }
+  if (const std::vector<std::string> extra = app.remaining(); !extra.empty())
+    throw UsageError(unexpected(command, extra.front()));
+  for (std::size_t i = 0; i < parsed.size(); ++i) {
+    const Option& option = command.options[i];
+    if (option.required && parsed[i]->count() == 0) throw UsageError(option.name + " is required");
+    if (option.value.empty() && parsed[i]->count() > 0) option.set("");
+    if (!option.value.empty()) set_values(option, parsed[i]->results());
+  }
+  return true;
+}
+
+std::string help_text(const Command& command) {
+  constexpr std::size_t kColumn = 30, kWidth = 50;
+  std::string text = "retnet " + command.name + ": " + command.summary + "\n\nusage: retnet " + command.name;
+  for (const Option& option : command.options)
+    if (option.required) text += " " + option.name + " " + option.value;
+  text += " [options]\n";
+  if (!command.description.empty()) text += "\n" + wrapped(command.description, kColumn + kWidth, 0) + "\n";
+
+  std::vector<std::string> groups;
+  for (const Option& option : command.options)
+    if (std::find(groups.begin(), groups.end(), option.group) == groups.end()) groups.push_back(option.group);
+  if (groups.empty()) groups.push_back("options");
+  for (const std::string& group : groups) {
+    text += "\n" + group + ":\n";
+    const auto line = [&](std::string left, const std::string& right) {
+      left.resize(std::max(kColumn, left.size() + 2), ' ');
+      text += left + wrapped(right, kWidth, kColumn) + "\n";
+    };
+    for (const Option& option : command.options) {
+      if (option.group != group) continue;
+      const std::string given = option.value.empty() ? "" : " " + option.value;
+      const std::string fallback = option.fallback.empty() ? "" : " (" + option.fallback + ")";
+      line("  " + option.name + given, option.help + fallback);
+    }
+    if (&group == &groups.front()) line("  -h, --help", "this text");
+  }
+  text += "\nexamples:\n";
+  for (const std::string& example : command.examples) text += "  " + example + "\n";
+  return text;
+}
+
+}  // namespace retnet

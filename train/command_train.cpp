@@ -1,0 +1,164 @@
+#include <iostream>
+#include <memory>
+
+#include "train/commands.h"
+#include "train/interrupt.h"
+#include "train/output.h"
+#include "train/presets.h"
+#include "train/program.h"
+#include "train/trainer.h"
+
+namespace retnet {
+namespace {
+
+struct Given {
+  std::vector<std::string> data;
+  std::string preset, config_file, out, device = "cpu";
+  bool resume = false, quiet = false;
+  std::vector<Override> config, settings;
+};
+
+// What comes before the flags: the run that goes on, or else a preset and a file over it.
+void read_base(const Given& given, Run& run) {
+  const std::string name = given.preset.empty() ? "tiny" : given.preset;
+  run.config = preset(name);
+  run.settings = preset_settings(name);
+  run.data = {"bundled"};
+  const std::optional<std::string> continued = given.resume ? resume_folder(run.out) : std::nullopt;
+  if (given.resume && !continued)
+    std::cerr << "nothing to resume in " << printable(run.out) << "; starting anew\n";
+  if (continued) {
+    const TrainerState state = load_trainer_state(*continued);
+    run.settings = state.settings;
+    run.data = state.data;
+    if (given.preset.empty())
+      run.config = config_from_json(read_json(*continued + "/config.json"), *continued + "/config.json");
+  }
+  if (!given.config_file.empty())
+    fields_from_json(run.config, read_json(given.config_file), printable(given.config_file));
+}
+
+Run make_run(const Given& given) {
+  Run run;
+  run.resume = given.resume, run.quiet = given.quiet;
+  run.out = !given.out.empty() ? given.out : "runs/" + (given.preset.empty() ? "tiny" : given.preset);
+  read_base(given, run);
+  if (!given.data.empty()) run.data = given.data;
+  if (given.config.empty() && !given.config_file.empty()) run.config.validate();  // then the file is at fault
+  apply(given.config, run.config);
+  apply(given.settings, run.settings);
+  try {
+    run.config.validate();
+    run.settings.validate();
+    require(run.config.vocab == 256, "config", "vocab must be 256, because tokens are bytes, got ",
+            run.config.vocab);
+  } catch (const Error& error) {
+    throw UsageError(error.what());
+  }
+  return run;
+}
+
+// A path as one would type it in a shell.
+std::string typed(const std::string& path) {
+  const bool plain =
+      path.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/+,:@") ==
+      path.npos;
+  if (plain) return path;
+  std::string quoted = "'";
+  for (const char c : path) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return quoted + "'";
+}
+
+void print_result(const Run& run, const RunResult& result) {
+  std::ostringstream out;
+  out << "trained   " << with_commas(result.step) << " steps";
+  if (result.tokens > 0)
+    out << "; " << with_commas(result.tokens) << " tokens in " << formatted("%.1f", result.seconds) << " s, "
+        << with_commas(
+               static_cast<std::int64_t>(static_cast<double>(result.tokens) / std::max(result.seconds, 1e-9)))
+        << " tokens/s";
+  out << "\n";
+  if (result.held_out.bytes > 0)
+    out << "held out  " << formatted("%.4f", result.held_out.nats) << " nats per byte, "
+        << formatted("%.4f", result.held_out.bits()) << " bits per byte, over "
+        << with_commas(result.held_out.bytes) << " bytes\n";
+  out << "files     " << printable(model_folder(run.out)) << ", " << printable(run.out) << "/loss.svg, "
+      << printable(run.out) << "/log.jsonl\n"
+      << "next      retnet generate --model " << typed(run.out) << " --prompt \"The \"\n";
+  print(out.str());
+}
+
+int run(const Given& given) {
+  require(given.device == "cpu", "--device", given.device,
+          " is not in this build; configure with -DRETNET_GPU=amd or nvidia, or use --device cpu");
+  const Run run = make_run(given);
+  RunResult result;
+  {
+    const InterruptFlag stop;
+    result = train(run, stop.value());
+  }
+  if (result.interrupted) {
+    std::cerr << "interrupted after step " << result.step << "; to go on: retnet train --out "
+              << typed(run.out) << " --resume\n";
+    return kInterrupted;
+  }
+  print_result(run, result);
+  return kSuccess;
+}
+
+void check_choice(const std::string& name, const std::string& text, const std::vector<std::string>& choices) {
+  for (const std::string& choice : choices)
+    if (choice == text) return;
+  fail(name.c_str(), "required ", joined(choices), ", got ", quote(text), did_you_mean(text, choices));
+}
+
+void add_choice(Command& command, const std::string& name, std::string& field,
+                const std::vector<std::string>& choices, const std::string& help,
+                const std::string& fallback) {
+  Option& option = command.add(name, "NAME", field, help);
+  option.fallback = fallback;
+  option.set = [name, choices, &field](const std::string& text) {
+    check_choice(name, text, choices);
+    field = text;
+  };
+}
+
+}  // namespace
+
+Command train_command() {
+  const auto given = std::make_shared<Given>();
+  Command command{"train", "learns a model from the bytes of files", {}, {}, {}, {}};
+  command.description =
+      "Trains a RetNet to predict the next byte, and shows its loss on the last tenth of the text, which it "
+      "does not "
+      "learn from. Interrupt it (Ctrl-C) when you like: it finishes the step, saves, and --resume goes on to "
+      "the same "
+      "result, bit for bit.";
+  command.examples = {"retnet train",
+                      "retnet train --data book.txt --preset small --out runs/book --steps 3000",
+                      "retnet train --out runs/book --resume",
+                      "retnet train --data a.txt --data b.txt --d-model 192 --heads 6 --key-width 192"};
+  Option data{"--data",
+              "FILE",
+              "text to learn from; repeat it for several files",
+              "bundled: the text of these docs",
+              {}};
+  data.set = [given](const std::string& text) { given->data.push_back(text); };
+  data.repeatable = true;
+  command.options.push_back(data);
+  command.add("--out", "DIR", given->out, "folder for checkpoints, log and loss curve").fallback =
+      "runs/PRESET";
+  add_choice(command, "--preset", given->preset, preset_names(), "sizes: " + joined(preset_names()), "tiny");
+  command.add("--config", "FILE", given->config_file,
+              "JSON with the model's fields, over those of the preset");
+  command.add_switch("--resume", given->resume, "go on with the run in --out, with its own settings");
+  add_choice(command, "--device", given->device, {"cpu", "hip"}, "where to compute: cpu or hip", "cpu");
+  command.add_threads();
+  command.add_switch("--quiet", given->quiet, "no progress on standard error");
+  add_fields(command, "training", preset_settings("tiny"), given->settings);
+  add_fields(command, "model", preset("tiny"), given->config);
+  command.run = [given] { return run(*given); };
+  return command;
+}
+
+}  // namespace retnet

@@ -1,0 +1,210 @@
+#include "train/curve.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <utility>
+
+namespace retnet {
+namespace {
+
+// The drawing area within the picture, in pixels.
+constexpr double kWidth = 760, kHeight = 440, kLeft = 64, kRight = 708, kTop = 56, kBottom = 384;
+
+/// A point of a curve: step and loss.
+using Point = std::pair<double, double>;
+using Points = std::vector<Point>;
+
+/// Digits after the point are fixed, and no locale changes them.
+std::string fixed(double value, int digits) {
+  char text[64];
+  const auto end = std::to_chars(text, text + sizeof text, value, std::chars_format::fixed, digits).ptr;
+  return {text, end};
+}
+
+/// 1, 2 or 5 times a power of ten, such that about `count` of it make up `range`.
+double nice_step(double range, int count) {
+  const double rough = range / count, power = std::pow(10, std::floor(std::log10(rough)));
+  for (const double factor : {1.0, 2.0, 5.0})
+    if (rough <= factor * power) return factor * power;
+  return 10 * power;
+}
+
+/// A linear axis with ticks at round numbers.
+struct Axis {
+  double low, high, step;
+  double from, to;  ///< pixels of low and high
+
+  double place(double value) const { return from + (value - low) / (high - low) * (to - from); }
+  int digits() const { return std::max(0, static_cast<int>(-std::floor(std::log10(step) + 1e-9))); }
+  int ticks() const { return static_cast<int>(std::floor((high - low) / step + 1e-9)); }
+  double first() const { return std::ceil(low / step - 1e-9) * step; }
+};
+
+Axis step_axis(double last) {
+  const double high = std::max(1.0, last);
+  return {0, high, std::max(1.0, nice_step(high, 8)), kLeft, kRight};
+}
+
+Axis loss_axis(const Points& a, const Points& b) {
+  double low = INFINITY, high = -INFINITY;
+  for (const Points* points : {&a, &b})
+    for (const auto& [step, loss] : *points) low = std::min(low, loss), high = std::max(high, loss);
+  if (low > high) low = 0, high = 1;
+  const double step = nice_step(std::max(high - low, 0.01), 6);
+  const double bottom = std::floor(low / step) * step, top = std::ceil(high / step) * step;
+  return {bottom, std::max(top, bottom + step), step, kBottom, kTop};
+}
+
+/// Mean over the points at most `reach` before and after each.
+Points smoothed(const Points& points, std::size_t reach) {
+  std::vector<double> sums{0};
+  for (const Point& point : points) sums.push_back(sums.back() + point.second);
+  Points means;
+  for (std::size_t i = 0; i < points.size(); ++i) {
+    // At the ends the reach shrinks on both sides, so that a slope does not bend.
+    const std::size_t near = std::min({reach, i, points.size() - 1 - i});
+    const double sum = sums[i + near + 1] - sums[i - near];
+    means.push_back({points[i].first, sum / static_cast<double>(2 * near + 1)});
+  }
+  return means;
+}
+
+/// At most two points, the lowest and the highest, for every pixel: a long run makes no large file.
+Points thinned(const Points& points, const Axis& x) {
+  Points thin;
+  for (std::size_t begin = 0, end = 0; begin < points.size(); begin = end) {
+    const auto column = std::floor(x.place(points[begin].first));
+    while (end < points.size() && std::floor(x.place(points[end].first)) == column) ++end;
+    const auto by_loss = [](const Point& a, const Point& b) { return a.second < b.second; };
+    const auto [low, high] = std::minmax_element(points.begin() + static_cast<std::ptrdiff_t>(begin),
+                                                 points.begin() + static_cast<std::ptrdiff_t>(end), by_loss);
+    thin.push_back(std::min(*low, *high));
+    if (low->first != high->first) thin.push_back(std::max(*low, *high));
+  }
+  return thin;
+}
+
+std::string text(double x, double y, const std::string& kind, const std::string& anchor, const std::string& words) {
+  return "<text class=\"" + kind + "\" x=\"" + fixed(x, 1) + "\" y=\"" + fixed(y, 1) + "\" text-anchor=\"" + anchor +
+         "\">" + words + "</text>\n";
+}
+
+std::string line(const std::string& kind, double x1, double y1, double x2, double y2) {
+  return "<line class=\"" + kind + "\" x1=\"" + fixed(x1, 1) + "\" y1=\"" + fixed(y1, 1) + "\" x2=\"" + fixed(x2, 1) +
+         "\" y2=\"" + fixed(y2, 1) + "\"/>\n";
+}
+
+std::string curve(const std::string& kind, const Points& points, const Axis& x, const Axis& y) {
+  if (points.empty()) return "";
+  std::string svg = "<polyline class=\"" + kind + "\" points=\"";
+  for (const auto& [step, loss] : points) svg += fixed(x.place(step), 1) + "," + fixed(y.place(loss), 1) + " ";
+  svg.back() = '"';
+  return svg + "/>\n";
+}
+
+std::string dot(const Point& point, const Axis& x, const Axis& y) {
+  return "<circle class=\"dot\" cx=\"" + fixed(x.place(point.first), 1) + "\" cy=\"" + fixed(y.place(point.second), 1) +
+         "\" r=\"2.6\"/>\n";
+}
+
+std::string axes(const Axis& x, const Axis& y) {
+  std::string svg;
+  for (int i = 0; i <= y.ticks(); ++i) {
+    const double value = y.first() + i * y.step, at = y.place(value);
+    svg += line("grid", kLeft, at, kRight, at) + text(kLeft - 9, at + 4, "tick", "end", fixed(value, y.digits()));
+  }
+  for (int i = 0; i <= x.ticks(); ++i) {
+    const double value = i * x.step, at = x.place(value);
+    svg += line("axis", at, kBottom, at, kBottom + 5) + text(at, kBottom + 20, "tick", "middle", fixed(value, 0));
+  }
+  svg += line("axis", kLeft, kBottom, kRight, kBottom);
+  return svg + text((kLeft + kRight) / 2, kBottom + 42, "label", "middle", "step") +
+         text(kLeft - 48, kTop - 32, "label", "start", "loss in nats per byte");
+}
+
+std::string legend(std::size_t reach, bool training, bool held_out) {
+  const double y = kTop - 36, x = kRight - 330;
+  std::string svg;
+  if (training) {
+    const std::string mean = reach == 0 ? "" : ", mean of " + std::to_string(2 * reach + 1) + " steps";
+    svg += line("training", x, y, x + 26, y) + text(x + 33, y + 4, "label", "start", "training" + mean);
+  }
+  if (held_out)
+    svg += line("held", kRight - 85, y, kRight - 59, y) +
+           "<circle class=\"dot\" cx=\"" + fixed(kRight - 72, 1) + "\" cy=\"" + fixed(y, 1) + "\" r=\"2.6\"/>\n" +
+           text(kRight - 52, y + 4, "label", "start", "held out");
+  return svg;
+}
+
+/// The values at the right ends of the curves, moved apart where they would overlap.
+std::string last_values(const Points& training, const Points& held_out, const Axis& y) {
+  const double apart = 14;
+  double train_at = training.empty() ? 0 : y.place(training.back().second);
+  double held_at = held_out.empty() ? 0 : y.place(held_out.back().second);
+  if (!training.empty() && !held_out.empty() && std::abs(held_at - train_at) < apart) {
+    const double middle = (held_at + train_at) / 2, sign = held_at <= train_at ? -1 : 1;
+    held_at = middle + sign * apart / 2, train_at = middle - sign * apart / 2;
+  }
+  std::string svg;
+  const double x = kRight + 7;
+  if (!training.empty()) svg += text(x, train_at + 4, "value", "start", fixed(training.back().second, 3));
+  if (!held_out.empty()) svg += text(x, held_at + 4, "value heldvalue", "start", fixed(held_out.back().second, 3));
+  return svg;
+}
+
+// Blue and orange are told apart by every kind of colour vision; both have enough contrast on either background.
+constexpr const char* kHead =
+    R"(<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 760 440" width="760" height="440" role="img">
+<style>
+text { font-family: system-ui, "Helvetica Neue", Arial, sans-serif; font-size: 12px; fill: #57606a }
+.paper { fill: #ffffff }
+.label { fill: #24292f }
+.value { font-weight: 600; fill: #0b62c4 }
+.heldvalue { fill: #b35900 }
+.grid { stroke: #d8dee4; stroke-width: 1 }
+.axis { stroke: #8c959f; stroke-width: 1 }
+polyline { fill: none; stroke-linejoin: round; stroke-linecap: round }
+.each { stroke: #0b62c4; stroke-width: 1; stroke-opacity: 0.25 }
+.training { stroke: #0b62c4; stroke-width: 2 }
+.held { stroke: #d97706; stroke-width: 2 }
+.dot { fill: #d97706 }
+@media (prefers-color-scheme: dark) {
+  text { fill: #9198a1 }
+  .paper { fill: #0d1117 }
+  .label { fill: #e6edf3 }
+  .value { fill: #58a6ff }
+  .heldvalue { fill: #f0a040 }
+  .grid { stroke: #262c34 }
+  .axis { stroke: #6e7681 }
+  .each, .training { stroke: #58a6ff }
+  .held { stroke: #f0a040 }
+  .dot { fill: #f0a040 }
+}
+</style>
+)";
+
+}  // namespace
+
+std::string loss_curve(const LogRecords& records) {
+  Points training, held_out;
+  for (const LogStep& r : records.steps) training.push_back({static_cast<double>(r.step), r.loss});
+  for (const LogEvaluation& r : records.evaluations)
+    held_out.push_back({static_cast<double>(r.step), r.held_out.nats});
+  const double last = std::max(training.empty() ? 0 : training.back().first, held_out.empty() ? 0 : held_out.back().first);
+  const Axis x = step_axis(last), y = loss_axis(training, held_out);
+  const std::size_t reach = training.size() / 100;
+  const Points mean = smoothed(training, reach);
+
+  std::string svg = kHead;
+  svg += "<title>Loss over " + fixed(last, 0) + " steps</title>\n";
+  svg += "<rect class=\"paper\" width=\"" + fixed(kWidth, 0) + "\" height=\"" + fixed(kHeight, 0) + "\" rx=\"6\"/>\n";
+  svg += axes(x, y);
+  if (reach > 0) svg += curve("each", thinned(training, x), x, y);
+  svg += curve("training", thinned(mean, x), x, y) + curve("held", held_out, x, y);
+  if (held_out.size() <= 60)
+    for (const Point& point : held_out) svg += dot(point, x, y);
+  return svg + legend(reach, !training.empty(), !held_out.empty()) + last_values(mean, held_out, y) + "</svg>\n";
+}
+
+}  // namespace retnet

@@ -1,0 +1,126 @@
+#include "train/dataset.h"
+
+#include <algorithm>
+
+#include "tensor/file.h"
+#include "tensor/text.h"
+#include "train/streams.h"
+
+namespace retnet {
+namespace {
+
+std::uint64_t fnv1a(const std::string& bytes) {
+  std::uint64_t hash = 0xcbf29ce484222325ull;
+  for (const char byte : bytes) hash = (hash ^ static_cast<unsigned char>(byte)) * 0x100000001b3ull;
+  return hash;
+}
+
+std::string read_text(const std::string& path) {
+  if (path == "bundled") {
+    std::string text = bundled_text();
+    require(!text.empty(), "bundled", "this program was built without a text inside; give a file");
+    return text;
+  }
+  std::string text = read_file(path);
+  require(!text.empty(), printable(path).c_str(), "the file is empty; give one with text to learn from");
+  return text;
+}
+
+std::int32_t token(char byte) { return static_cast<unsigned char>(byte); }
+
+/// A whole number in 0 .. below-1 from 64 random bits: the upper half of their product. The bias is below / 2^64.
+std::int64_t scaled(std::uint64_t bits, std::int64_t below) {
+  const auto n = static_cast<std::uint64_t>(below);
+  const std::uint64_t high = bits >> 32, low = bits & 0xffffffffu;
+  // n is below 2^62 and usually far below 2^32; schoolbook multiplication of 64 by 64 bits keeps the upper half.
+  const std::uint64_t n_high = n >> 32, n_low = n & 0xffffffffu;
+  const std::uint64_t middle = high * n_low + ((low * n_low) >> 32);
+  const std::uint64_t other = low * n_high + (middle & 0xffffffffu);
+  return static_cast<std::int64_t>(high * n_high + (middle >> 32) + (other >> 32));
+}
+
+/// Windows that begin at the given bytes, each with the byte after every one of its bytes as the target.
+Batch windows_at(const std::string& bytes, const std::vector<std::int64_t>& begins, std::int64_t window) {
+  std::vector<std::int32_t> tokens, targets;
+  tokens.reserve(begins.size() * static_cast<std::size_t>(window));
+  targets.reserve(begins.size() * static_cast<std::size_t>(window));
+  for (const std::int64_t begin : begins)
+    for (std::int64_t i = begin; i < begin + window; ++i) {
+      tokens.push_back(token(bytes[static_cast<std::size_t>(i)]));
+      targets.push_back(token(bytes[static_cast<std::size_t>(i + 1)]));
+    }
+  const Shape shape{static_cast<std::int64_t>(begins.size()), window};
+  return {Tensor::from(tokens, shape), Tensor::from(targets, shape)};
+}
+
+}  // namespace
+
+Dataset::Dataset(const std::vector<std::string>& files, double held_out) {
+  require(!files.empty(), "data", "needs at least one file, or \"bundled\"");
+  require(held_out >= 0 && held_out <= 1, "data", "the fraction held out must be in [0, 1], got ", held_out);
+  for (const std::string& file : files) bytes_ += read_text(file);
+  train_size_ = size() - static_cast<std::int64_t>(static_cast<double>(size()) * held_out);
+  wants_held_out_ = held_out > 0;
+  hash_ = fnv1a(bytes_);
+}
+
+std::int64_t Dataset::size() const { return static_cast<std::int64_t>(bytes_.size()); }
+
+void Dataset::require_window(std::int64_t window) const {
+  const bool fits = train_size() > window && (!wants_held_out_ || held_out_size() > window);
+  require(fits, "data", "a window of ", window, " needs ", window + 1, " bytes to train on",
+          wants_held_out_ ? " and as many held out" : "", ", got ", train_size(), " and ", held_out_size(),
+          "; give more text or a smaller window");
+}
+
+Batch Dataset::train_batch(std::int64_t batch, std::int64_t window, std::int64_t seed, std::int64_t step,
+                           std::int64_t part) const {
+  require(train_size() > window, "data", "a window of ", window, " needs ", window + 1,
+          " bytes to train on, got ", train_size());
+  const RandomKey key = step_key(Purpose::windows, seed, step, part);
+  std::vector<std::int64_t> begins;
+  for (std::int64_t row = 0; row < batch; ++row) {
+    const auto i = 2 * static_cast<std::uint64_t>(row);
+    const std::uint64_t high = kernels::random_bits(key, i), low = kernels::random_bits(key, i + 1);
+    begins.push_back(scaled(high << 32 | low, train_size() - window));
+  }
+  return windows_at(bytes_, begins, window);
+}
+
+std::int64_t Dataset::held_out_windows(std::int64_t window) const {
+  return held_out_size() < 2 ? 0 : (held_out_size() - 1 + window - 1) / window;
+}
+
+std::int64_t Dataset::held_out_length(std::int64_t i, std::int64_t window) const {
+  return std::min(window, held_out_size() - 1 - i * window);
+}
+
+Batch Dataset::held_out_batch(const std::vector<std::int64_t>& windows, std::int64_t window) const {
+  require(!windows.empty(), "data", "a batch needs at least one window");
+  const std::int64_t length = held_out_length(windows[0], window);
+  std::vector<std::int64_t> begins;
+  for (const std::int64_t i : windows) {
+    require(i >= 0 && i < held_out_windows(window), "data", "held-out window ", i, " is outside 0 .. ",
+            held_out_windows(window) - 1);
+    require(held_out_length(i, window) == length, "data", "the shorter last window needs a batch of its own");
+    begins.push_back(train_size() + i * window);
+  }
+  return windows_at(bytes_, begins, length);
+}
+
+Tensor encode(const std::string& text) {
+  std::vector<std::int32_t> tokens;
+  for (const char byte : text) tokens.push_back(token(byte));
+  return Tensor::from(tokens, {1, static_cast<std::int64_t>(tokens.size())});
+}
+
+std::string decode(const std::vector<std::int32_t>& tokens) {
+  std::string text;
+  for (const std::int32_t t : tokens) {
+    require(t >= 0 && t < 256, "decode", "a token must be a byte, 0 .. 255, got ", t);
+    text += static_cast<char>(t);
+  }
+  return text;
+}
+
+}  // namespace retnet

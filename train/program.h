@@ -1,0 +1,21 @@
+/// @file
+/// The program `retnet`.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace retnet {
+
+/// Exit codes.
+enum ExitCode {
+  kSuccess = 0,
+  kFailure = 1,        ///< one line on standard error says what failed
+  kUsage = 2,          ///< wrong usage; one line says what, and the nearest name
+  kInterrupted = 130,  ///< stopped by a signal, with everything saved
+};
+
+/// Runs the command that the arguments (without the program's own name) ask for. Never throws.
+int run_program(const std::vector<std::string>& arguments);
+
+}  // namespace retnet

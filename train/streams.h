@@ -1,0 +1,38 @@
+/// @file
+/// Who draws from which stream of random numbers: the one list of them.
+///
+/// A RandomKey is (seed, stream). All of a run's numbers share its seed, so the streams must differ:
+///
+///     stream = purpose (2 bits) | step (31 bits) | part (16 bits) | layer (14 bits)        of 63 bits
+///
+///     purpose 0  initial weights: step and part are 0, RetNet counts its parameters in the low bits
+///     purpose 1  windows of the data: one stream per step and part, numbers 2 row and 2 row + 1 of it for each row
+///     purpose 2  dropout: one stream per step, part and layer; RetNet adds the layer
+///
+/// Sampling of text has a seed of its own and never shares a run's.
+#pragma once
+
+#include "retnet/block.h"
+
+namespace retnet {
+
+/// What a step draws random numbers for.
+enum class Purpose : std::uint64_t { windows = 1, dropout = 2 };
+
+inline constexpr std::int64_t kMaxSteps = (std::int64_t{1} << 31) - 1;
+inline constexpr std::int64_t kMaxParts = std::int64_t{1} << 16;
+inline constexpr int kLayerBits = 14;
+inline constexpr int kPartBits = 16;
+inline constexpr int kStepBits = 31;
+// Config::validate() allows 4096 layers; dropout of the embedding takes one stream more.
+static_assert(1 + 4096 * Block::kDropoutStreams <= std::uint64_t{1} << kLayerBits);
+
+/// The first stream of one part of one step.
+/// @param step  1 .. kMaxSteps;  @param part  0 .. kMaxParts - 1
+inline RandomKey step_key(Purpose purpose, std::int64_t seed, std::int64_t step, std::int64_t part) {
+  const auto bits = [](auto value) { return static_cast<std::uint64_t>(value); };
+  const std::uint64_t place = (bits(purpose) << kStepBits | bits(step)) << kPartBits | bits(part);
+  return {bits(seed), place << kLayerBits};
+}
+
+}  // namespace retnet

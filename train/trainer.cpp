@@ -1,0 +1,242 @@
+#include "train/trainer.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <filesystem>
+#include <iostream>
+#include <memory>
+
+#include "tensor/file.h"
+#include "tensor/text.h"
+#include "train/curve.h"
+#include "train/log.h"
+#include "train/progress.h"
+#include "train/run_folder.h"
+#include "train/streams.h"
+
+namespace retnet {
+namespace {
+
+bool exists(const std::string& path) {
+  std::error_code ignored;
+  return std::filesystem::exists(path, ignored);
+}
+
+/// @throws Error unless a new run may begin in the folder
+void require_empty(const std::string& out) {
+  bool used = !checkpoint_steps(out).empty();
+  for (const char* name : {"/trainer.json", "/config.json", "/log.jsonl", "/model.safetensors"})
+    used = used || exists(out + name);
+  require(!used, printable(out).c_str(),
+          "the folder holds a run already; continue it with --resume, or choose another folder");
+}
+
+/// @throws Error naming the first member in which two objects of the same kind differ, apart from `free`
+void require_same(const Json& begun, const Json& given, const std::vector<std::string>& free, const std::string& out) {
+  for (const Json::Member& member : begun.items()) {
+    if (std::find(free.begin(), free.end(), member.key) != free.end()) continue;
+    const Json& now = given.at(member.key);
+    require(now == member.value, printable(out).c_str(), "the run was begun with ", member.key, " ",
+            member.value.dump(), ", got ", now.dump(), "; leave it as it was, or begin a run in another folder");
+  }
+}
+
+/// @throws Error unless `run` continues the one that `begun` and its config.json in `folder` describe
+void require_same_run(const std::string& folder, const TrainerState& begun, const Run& run, const Dataset& data) {
+  const Json config = read_json(folder + "/config.json");
+  require_same(to_json(config_from_json(config, printable(folder) + "/config.json")), to_json(run.config), {}, run.out);
+  // These change no weight. Without a decay, neither does the number of steps: more may be asked for.
+  std::vector<std::string> free{"save_every", "eval_every", "eval_windows"};
+  if (run.settings.decay == Decay::constant) free.push_back("steps");
+  require_same(fields_to_json(begun.settings), fields_to_json(run.settings), free, run.out);
+  require(run.settings.steps >= begun.step, printable(run.out).c_str(), "the run has done ", begun.step,
+          " steps already, got steps ", run.settings.steps);
+  require(begun.data_size == data.size() && begun.data_hash == data.hash(), printable(run.out).c_str(),
+          "the run was begun on other data, of ", begun.data_size, " bytes, got ", data.size(),
+          "; give the same files, or begin a run in another folder");
+}
+
+/// The text to train on, checked against the settings before anything is written.
+Dataset open_data(const Run& run) {
+  run.config.validate();
+  run.settings.validate();
+  require(run.config.vocab >= 256, "train", "tokens are bytes, so vocab must be at least 256, got ", run.config.vocab);
+  Dataset data(run.data, run.settings.held_out);
+  data.require_window(run.settings.window);
+  return data;
+}
+
+/// What a run consists of while it goes on. Everything a step draws from is a function of the seed and its number, so
+/// weights, moments and that number are all there is to continue from.
+class Trainer {
+ public:
+  Trainer(const Run& run, const std::atomic<bool>& stop);
+  RunResult go();
+
+ private:
+  static const std::string& prepare(const std::string& out);
+  void begin_or_resume();
+  void step();
+  double backpropagate(std::int64_t step);
+  [[noreturn]] void fail_at_loss(std::int64_t step, double loss);
+  bool evaluation_due() const;
+  void evaluate_now();
+  void save();
+  void draw() const { write_file_atomic(out_ + "/loss.svg", loss_curve(read_log(out_ + "/log.jsonl"))); }
+
+  const Run& run_;
+  const TrainSettings& settings_;
+  const std::atomic<bool>& stop_;
+  Dataset data_;
+  std::string out_;
+  RunLock lock_;
+  RetNet model_;
+  Optimizer optimizer_;
+  TrainerState state_;
+  std::unique_ptr<Log> log_;
+  std::unique_ptr<Progress> progress_;
+  std::int64_t saved_ = 0;  ///< step of the newest checkpoint
+  RunResult result_;
+};
+
+Trainer::Trainer(const Run& run, const std::atomic<bool>& stop)
+    : run_(run),
+      settings_(run.settings),
+      stop_(stop),
+      data_(open_data(run)),
+      out_(prepare(run.out)),
+      lock_(out_),
+      model_(run.config, static_cast<std::uint64_t>(run.settings.seed)),
+      optimizer_(model_.parameters()),
+      state_{run.settings, 0, run.data, data_.hash(), data_.size()} {
+  remove_leftovers(out_);
+  begin_or_resume();
+  log_ = std::make_unique<Log>(out_ + "/log.jsonl", state_.step);
+  progress_ = std::make_unique<Progress>(run.quiet ? nullptr : &std::cerr, ::isatty(STDERR_FILENO) == 1, state_.step,
+                                         settings_.steps);
+}
+
+const std::string& Trainer::prepare(const std::string& out) {
+  require(!out.empty(), "train", "needs a folder for the run");
+  create_folder(out);
+  return out;
+}
+
+void Trainer::begin_or_resume() {
+  if (!run_.resume) require_empty(out_);
+  const auto folder = run_.resume ? resume_folder(out_) : std::nullopt;
+  if (folder) {
+    const TrainerState begun = load_trainer_state(*folder);
+    require_same_run(*folder, begun, run_, data_);
+    state_.step = saved_ = begun.step;
+  }
+  if (state_.step > 0) {
+    model_ = load_model(*folder);
+    optimizer_ = Optimizer(model_.parameters());
+    load_optimizer(*folder, optimizer_);
+  } else if (!folder) {
+    require(!exists(out_ + "/model.safetensors"), printable(out_).c_str(),
+            "the folder holds a model and no run to continue; choose another folder");
+    write_json(out_ + "/config.json", to_json(run_.config));
+    save_trainer_state(out_, state_);
+  }
+}
+
+RunResult Trainer::go() {
+  while (true) {
+    const bool last = state_.step == settings_.steps;
+    if (stop_ && !last) {
+      if (state_.step > saved_) save();
+      result_.interrupted = true;
+      break;
+    }
+    if (evaluation_due()) evaluate_now();
+    if (last) break;
+    step();
+    if (state_.step % settings_.save_every == 0 || state_.step == settings_.steps) save();
+  }
+  result_.step = state_.step;
+  draw();
+  return result_;
+}
+
+void Trainer::step() {
+  using Clock = std::chrono::steady_clock;
+  const Clock::time_point begin = Clock::now();
+  const std::int64_t step = state_.step + 1;
+  const double loss = backpropagate(step);
+  const double norm = optimizer_.gradient_norm(step);
+  optimizer_.step(settings_, step, norm);
+  state_.step = step;
+
+  const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+  const std::int64_t tokens = settings_.batch * settings_.window * settings_.accumulate;
+  log_->write({step, loss, learning_rate(settings_, step), norm, step * tokens, log_->seconds() + seconds});
+  progress_->step(step, loss, tokens, seconds);
+  result_.seconds += seconds;
+  result_.tokens += tokens;
+}
+
+/// Leaves the gradient of the mean loss of a step's windows in the parameters. @returns that loss
+double Trainer::backpropagate(std::int64_t step) {
+  optimizer_.zero_grad();
+  double total = 0;
+  for (std::int64_t part = 0; part < settings_.accumulate; ++part) {
+    const Batch batch = data_.train_batch(settings_.batch, settings_.window, settings_.seed, step, part);
+    ForwardOptions options;
+    options.form.form = settings_.form;
+    options.dropout = {settings_.dropout, step_key(Purpose::dropout, settings_.seed, step, part)};
+    options.recompute = settings_.recompute;
+    const Variable loss = model_.loss(batch.tokens, batch.targets, options);
+    const double value = loss.value().item();
+    if (!std::isfinite(value)) fail_at_loss(step, value);
+    backward(mul(loss, 1.0 / static_cast<double>(settings_.accumulate)), Graph::release);
+    total += value;
+  }
+  return total / static_cast<double>(settings_.accumulate);
+}
+
+void Trainer::fail_at_loss(std::int64_t step, double loss) {
+  std::string culprit;
+  for (const Parameter& parameter : model_.parameters())
+    if (culprit.empty() && !std::isfinite(sum_squares(parameter.variable.value()))) culprit = parameter.name;
+  fail("train", "the loss at step ", step, " is ", loss, culprit.empty() ? "" : "; the weights are not finite from ",
+       culprit, culprit.empty() ? "" : " on");
+}
+
+bool Trainer::evaluation_due() const {
+  const bool last = state_.step == settings_.steps;
+  const bool regular = settings_.eval_every > 0 && state_.step > 0 && state_.step % settings_.eval_every == 0;
+  // A run that was interrupted between a step and its evaluation has the one in its log and not the other.
+  return data_.held_out_size() > 0 && (last || (regular && log_->last_evaluation() < state_.step));
+}
+
+void Trainer::evaluate_now() {
+  const bool last = state_.step == settings_.steps;
+  FormOptions form;
+  form.form = settings_.form;
+  const Evaluation held_out =
+      evaluate(model_, data_, settings_.window, settings_.batch, form, last ? 0 : settings_.eval_windows);
+  if (log_->last_evaluation() < state_.step) log_->write({state_.step, held_out});
+  progress_->evaluation(held_out);
+  if (last) result_.held_out = held_out;
+}
+
+void Trainer::save() {
+  for (const Parameter& parameter : model_.parameters())
+    require(std::isfinite(sum_squares(parameter.variable.value())), "train", parameter.name, " after step ",
+            state_.step, " is not finite");
+  log_->sync();  // a checkpoint never knows of steps that the log has lost
+  save_checkpoint(out_, model_, optimizer_, state_);
+  saved_ = state_.step;
+  draw();
+}
+
+}  // namespace
+
+RunResult train(const Run& run, const std::atomic<bool>& stop) { return Trainer(run, stop).go(); }
+
+}  // namespace retnet
