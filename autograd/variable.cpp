@@ -46,6 +46,14 @@ const Node& node_of(const Variable& x) {
 
 bool same_kind(const Tensor& a, const Tensor& b) { return a.shape() == b.shape() && a.dtype() == b.dtype(); }
 
+/// Refuses, in the name of `op`, a tensor that cannot stand for or beside `value`: "needs [2, 3] f32, got ...".
+void require_kind(const char* op, const char* needs, const Tensor& given, const Tensor& value) {
+  // An undefined tensor has the shape and dtype of an f32 scalar.
+  require(given.defined(), op, needs, value.shape(), " ", value.dtype(), ", got an undefined tensor");
+  require(same_kind(given, value), op, needs, value.shape(), " ", value.dtype(), ", got ", given.shape(), " ",
+          given.dtype());
+}
+
 /// Sums gradients that arrive at one value.
 class Accumulator {
  public:
@@ -116,16 +124,14 @@ void Variable::zero_grad() {
 }
 
 void Variable::set_value(const Tensor& value) {
-  require(same_kind(value, this->value()), "set_value", "needs ", shape(), " ", dtype(), ", got ",
-          value.shape(), " ", value.dtype());
+  require_kind("set_value", "needs ", value, this->value());
   require(!node_->rule && node_->inputs.empty(), "set_value", "the variable is the result of ", node_->op,
           "; only a leaf can be set");
   node_->value = value;
 }
 
 void Variable::set_grad(const Tensor& gradient) {
-  require(same_kind(gradient, value()), "set_grad", "needs ", shape(), " ", dtype(), ", got ",
-          gradient.shape(), " ", gradient.dtype());
+  require_kind("set_grad", "needs ", gradient, value());
   node_->grad = gradient;
 }
 
@@ -149,8 +155,7 @@ Variable record(const char* op, const Tensor& y, const std::vector<Variable>& in
 /// `leaf(node, g)`.
 template <class Leaf>
 void propagate(const Variable& y, const Tensor& dy, Graph graph, Leaf&& leaf) {
-  require(same_kind(dy, y.value()), "backward", "the gradient must be ", y.shape(), " ", y.dtype(), ", got ",
-          dy.shape(), " ", dy.dtype());
+  require_kind("backward", "the gradient must be ", dy, y.value());
   const NoGrad no_grad;
   // The gradients of intermediate values live here and not in the nodes, so that a second pass starts from
   // nothing.
@@ -191,7 +196,11 @@ void backward(const Variable& y, const Tensor& dy, Graph graph) {
 
 std::vector<Tensor> gradients(const Variable& y, const Tensor& dy, const std::vector<Variable>& inputs) {
   std::unordered_map<const Node*, Tensor> found;
-  for (const Variable& input : inputs) found[input.node().get()];
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    const Node& input = node_of(inputs[i]);
+    require(!input.rule, "gradients", "input ", i, " is the result of ", input.op, "; only leaves can be asked for");
+    found[&input];
+  }
   if (y.requires_grad())
     propagate(y, dy, Graph::keep, [&](const Node& leaf, const Tensor& g) {
       const auto entry = found.find(&leaf);

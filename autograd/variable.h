@@ -40,11 +40,11 @@ class Variable {
 
   /// @name The value's description
   /// @{
-  const Shape& shape() const { return value().shape(); }
-  int rank() const { return value().rank(); }
-  std::int64_t dim(int axis) const { return value().dim(axis); }
-  std::int64_t size() const { return value().size(); }
-  Dtype dtype() const { return value().dtype(); }
+  const Shape& shape() const { return value().shape(); }          ///< the value's sizes
+  int rank() const { return value().rank(); }                     ///< number of dimensions
+  std::int64_t dim(int axis) const { return value().dim(axis); }  ///< size along an axis
+  std::int64_t size() const { return value().size(); }            ///< number of elements
+  Dtype dtype() const { return value().dtype(); }                 ///< type of the elements
   /// @}
 
   const std::shared_ptr<Node>& node() const { return node_; }

@@ -43,3 +43,14 @@ function(retnet_library folder)
     target_link_libraries(retnet_${folder} PUBLIC OpenMP::OpenMP_CXX)
   endif()
 endfunction()
+
+# Lets one source file include a header-only library; says what to install where it is missing.
+function(retnet_header_library source header package)
+  string(MAKE_C_IDENTIFIER "RETNET_${package}_DIR" folder)
+  find_path(${folder} ${header} DOC "Folder that holds ${header}")
+  if(NOT ${folder})
+    message(FATAL_ERROR "retnet: ${header} is missing; install it (Debian, Ubuntu: apt install ${package}) "
+                        "or set ${folder} to the folder that holds it")
+  endif()
+  set_source_files_properties(${PROJECT_SOURCE_DIR}/${source} PROPERTIES INCLUDE_DIRECTORIES ${${folder}})
+endfunction()

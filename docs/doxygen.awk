@@ -55,7 +55,7 @@ function span_end(text, run,    at) {
 # Where the $ that closes a formula stands in what follows the opening one; 0 if that one opens nothing.
 function formula_end(text,    i, c, before, after) {
   if (text ~ /^[ \t$]/ || text == "") return 0
-  for (i = 2; i <= length(text); ++i) {
+  for (i = 1; i <= length(text); ++i) {
     c = substr(text, i, 1)
     if (c == "\\") { ++i; continue }
     if (c == "`") return 0

@@ -191,7 +191,7 @@ struct ReluGrad {
     return x > 0 ? dy : A(0) * dy;
   }
 };
-/// dx of y = x s, s = sigmoid(x), from x:  dy (s + x s (1 - s)).
+/// dx of y = x s, s = sigmoid(x), from x:  dy (s + x s (1 - s)), Eq. (G6).
 struct SwishGrad {
   template <class A>
   RN_HD A operator()(A x, A dy) const {
@@ -199,7 +199,7 @@ struct SwishGrad {
     return dy * s * (A(1) + x * (A(1) - s));
   }
 };
-/// dx of y = x Phi(x), from x:  dy (Phi(x) + x phi(x)), phi the normal density.
+/// dx of y = x Phi(x), from x:  dy (Phi(x) + x phi(x)), phi the normal density, Eq. (G7).
 struct GeluGrad {
   template <class A>
   RN_HD A operator()(A x, A dy) const {

@@ -11,7 +11,7 @@ namespace retnet::kernels {
 template <class T>
 void embedding(Cpu, T* y, const T* table, const std::int32_t* ids, std::int64_t n, std::int64_t d);
 
-/// dtable[ids[i], :] += dy[i, :], in the order of i, so that repeated ids add up the same way every time.
+/// dtable[ids[i], :] += dy[i, :], in the order of i, so that repeated ids add up the same way every time, @eq{G9}.
 template <class T>
 void embedding_grad(Cpu, T* dtable, const T* dy, const std::int32_t* ids, std::int64_t n, std::int64_t d);
 

@@ -16,7 +16,7 @@ template <class T>
 void normalize(Cpu, T* y, accum_t<T>* rstd, const T* x, std::int64_t rows, std::int64_t n, double eps,
                bool center);
 
-/// dx = rstd (dy - [center] mean(dy) - y mean(dy y)), from what normalize() returned.
+/// dx = rstd (dy - [center] mean(dy) - y mean(dy y)), from what normalize() returned, @eq{G5}.
 template <class T>
 void normalize_grad(Cpu, T* dx, const T* dy, const T* y, const accum_t<T>* rstd, std::int64_t rows,
                     std::int64_t n, bool center);

@@ -11,7 +11,7 @@ namespace retnet::kernels {
 template <class T>
 void softmax(Cpu, T* y, const T* x, std::int64_t rows, std::int64_t n);
 
-/// dx = y (dy - sum(dy y)), per row, from y = softmax(x).
+/// dx = y (dy - sum(dy y)), per row, from y = softmax(x), @eq{G3}.
 template <class T>
 void softmax_grad(Cpu, T* dx, const T* dy, const T* y, std::int64_t rows, std::int64_t n);
 
@@ -25,7 +25,7 @@ template <class T>
 void cross_entropy(Cpu, T* loss, T* lse, const T* x, const std::int32_t* target, std::int64_t rows,
                    std::int64_t n);
 
-/// dx[row, j] = dloss[row] (exp(x - lse) - [j = target]).
+/// dx[row, j] = dloss[row] (exp(x - lse) - [j = target]), @eq{G4}.
 template <class T>
 void cross_entropy_grad(Cpu, T* dx, const T* dloss, const T* x, const T* lse, const std::int32_t* target,
                         std::int64_t rows, std::int64_t n);

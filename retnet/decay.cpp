@@ -6,6 +6,7 @@
 
 namespace retnet {
 
+// [decays]
 std::vector<double> decays(const Config& config) {
   if (!config.gammas.empty()) return config.gammas;
   std::vector<double> gamma;
@@ -20,12 +21,14 @@ std::vector<double> decays(const Config& config) {
   }
   return gamma;
 }
+// [decays]
 
 DecayTables decay_tables(const std::vector<double>& gamma, std::int64_t n, Dtype dtype) {
   const auto heads = static_cast<std::int64_t>(gamma.size());
   std::vector<double> mask(static_cast<std::size_t>(heads * n * n), 0.0);
   std::vector<double> from_state, to_state, whole;
   for (std::int64_t h = 0; h < heads; ++h) {
+    // [powers]
     std::vector<double> power(static_cast<std::size_t>(n + 1));  // gamma^0 .. gamma^n
     for (std::int64_t i = 0; i <= n; ++i)
       power[static_cast<std::size_t>(i)] =
@@ -37,6 +40,7 @@ DecayTables decay_tables(const std::vector<double>& gamma, std::int64_t n, Dtype
       to_state.push_back(power[static_cast<std::size_t>(n - 1 - i)]);
     }
     whole.push_back(power.back());
+    // [powers]
   }
   return {astype(Tensor::from(mask, {heads, n, n}), dtype),
           astype(Tensor::from(from_state, {heads, n, 1}), dtype),

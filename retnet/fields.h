@@ -35,12 +35,13 @@ std::string joined(const std::vector<std::string>& names);
 /// @name One field from text, as on a command line
 /// Each throws Error "WHAT: required .., got ..".
 /// @{
-void parse_field(const std::string& what, const std::string& text, std::int64_t& field);
-void parse_field(const std::string& what, const std::string& text, double& field);
-void parse_field(const std::string& what, const std::string& text, bool& field);
-void parse_field(const std::string& what, const std::string& text, std::string& field);
+void parse_field(const std::string& what, const std::string& text, std::int64_t& field);  ///< decimal digits
+void parse_field(const std::string& what, const std::string& text, double& field);       ///< a decimal number
+void parse_field(const std::string& what, const std::string& text, bool& field);         ///< true or false
+void parse_field(const std::string& what, const std::string& text, std::string& field);  ///< as it is
 void parse_field(const std::string& what, const std::string& text,
                  std::vector<double>& field);  ///< "0.9,0.99"
+/// One of the names of an enumeration.
 template <class E>
 requires std::is_enum_v<E>
 void parse_field(const std::string& what, const std::string& text, E& field) {

@@ -50,13 +50,16 @@ Variable MultiScaleRetention::operator()(const Variable& x, RetentionState& stat
   const std::int64_t B = x.dim(0), N = x.dim(1), H = config_.heads, dk = config_.dk(), dv = config_.dv();
   const auto by_head = [](const Variable& y) { return transpose(y, 1, 2); };  // [B, N, H, .] -> [B, H, N, .]
 
+  RetentionOptions how = retention_;
+  how.reference = options.reference;
+
   const Variable q = reshape(w_q_(x), {B, N, H, dk});                                               // Eq. (5)
   const Variable k = mul(reshape(w_k_(x), {B, N, H, dk}), 1 / std::sqrt(static_cast<double>(dk)));  // Eq. (5)
   const Variable v = reshape(w_v_(x), {B, N, H, dv});                                               // Eq. (5)
 
   const Retained retained = retention(options.form, by_head(rotate_positions(q, theta_, state.pos)),
-                                      by_head(rotate_positions(k, theta_, state.pos)), by_head(v), state,
-                                      retention_, options.chunk > 0 ? options.chunk : config_.chunk);
+                                      by_head(rotate_positions(k, theta_, state.pos)), by_head(v), state, how,
+                                      options.chunk > 0 ? options.chunk : config_.chunk);
   state = retained.state;
 
   const Variable y = normalize_heads(retained.o);  // Eq. (8)

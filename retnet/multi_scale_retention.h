@@ -11,6 +11,7 @@ namespace retnet {
 struct FormOptions {
   Form form = Form::chunkwise;
   std::int64_t chunk = 0;  ///< chunk length; 0 takes the config's
+  bool reference = false;  ///< run the composed form where there is a fused one
 };
 
 /// MSR(x) = (gate(x W_G) . GroupNorm_H(concat_h o^h)) W_O

@@ -23,7 +23,8 @@ Retained retention(Form form, const Variable& q, const Variable& k, const Variab
     case Form::chunkwise:
       break;
   }
-  return retention_chunkwise(q, k, v, state, options, chunk);
+  return options.reference ? retention_chunkwise(q, k, v, state, options, chunk)
+                           : retention_fused(q, k, v, state, options, chunk);
 }
 
 namespace detail {
@@ -45,17 +46,24 @@ void check_retention(const char* op, const Variable& q, const Variable& k, const
           "; start with initial_state() or with a state that another form returned");
 }
 
-Variable score_divisor(const Variable& row_sums, const std::vector<std::vector<double>>& s,
-                       const RetentionOptions& options) {
+Tensor root_of(const std::vector<std::vector<double>>& s, const RetentionOptions& options, Dtype dtype) {
   if (options.score_norm == ScoreNorm::none) return {};
   std::vector<double> roots;
   for (const std::vector<double>& head : s)
     for (const double value : head) roots.push_back(std::sqrt(value));
   const Shape shape{static_cast<std::int64_t>(s.size()), static_cast<std::int64_t>(s[0].size()), 1};
-  const Variable root_s(astype(Tensor::from(roots, shape), row_sums.dtype()));
-  const Variable c = maximum(abs(row_sums), root_s);  // Eq. (R4): c_n = max(|q_n z_n|, sqrt(s_n))
+  return astype(Tensor::from(roots, shape), dtype);
+}
+
+// [score-divisor]
+Variable score_divisor(const Variable& row_sums, const std::vector<std::vector<double>>& s,
+                       const RetentionOptions& options) {
+  const Tensor root_s = root_of(s, options, row_sums.dtype());
+  if (!root_s.defined()) return {};
+  const Variable c = maximum(abs(row_sums), Variable(root_s));  // Eq. (R4): c_n = max(|q_n z_n|, sqrt(s_n))
   return options.score_norm_gradient ? c : c.detach();
 }
+// [score-divisor]
 
 }  // namespace detail
 }  // namespace retnet

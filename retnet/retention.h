@@ -38,6 +38,7 @@ struct RetentionOptions {
   std::vector<double> gamma;                ///< decay per head and step, H numbers in (0, 1]
   ScoreNorm score_norm = ScoreNorm::paper;  ///< the divisor c, @eq{R4}
   bool score_norm_gradient = true;          ///< false: c is held constant by the gradient
+  bool reference = false;  ///< true: retention() runs the composed chunkwise form, not the fused one
 };
 
 /// The names of the forms, for options and messages.
@@ -45,7 +46,8 @@ enum class Form { parallel, recurrent, chunkwise };
 
 /// Parallel form, @eq{5}: o = ((Q K^T . D) V) / c, with @eq{7}'s term for what came before the first step.
 ///
-/// For training on short windows: O(N^2 (dk + dv)) time and O(N^2) memory per head.
+/// For training on short windows: O(N^2 (dk + dv)) time and O(N^2) memory per head. Gradient: @eq{G10}, and
+/// of the divisor @eq{G13}.
 /// @param q      queries: [B, H, N, dk]
 /// @param k      keys: [B, H, N, dk]
 /// @param v      values: [B, H, N, dv]
@@ -56,7 +58,8 @@ Retained retention_parallel(const Variable& q, const Variable& k, const Variable
 
 /// Recurrent form, @eq{6}: S_n = gamma S_(n-1) + k_n^T v_n and o_n = q_n S_n / c_n, step by step.
 ///
-/// For decoding: O(N dk dv) time and O(dk dv) memory per head. Arguments as retention_parallel().
+/// For decoding: O(N dk dv) time and O(dk dv) memory per head. Gradient: @eq{G11}. Arguments as
+/// retention_parallel().
 Retained retention_recurrent(const Variable& q, const Variable& k, const Variable& v,
                              const RetentionState& state, const RetentionOptions& options);
 
@@ -64,12 +67,20 @@ Retained retention_recurrent(const Variable& q, const Variable& k, const Variabl
 /// divide N.
 ///
 /// For training on long windows and for reading prompts: O(N C (dk + dv) + N dk dv) time per head.
+/// Gradient: @eq{G12}.
 /// @param chunk  C >= 1; the other arguments as retention_parallel()
 Retained retention_chunkwise(const Variable& q, const Variable& k, const Variable& v,
                              const RetentionState& state, const RetentionOptions& options,
                              std::int64_t chunk);
 
-/// The form chosen by a value; `chunk` matters to the chunkwise one only.
+/// The chunkwise form as one operation with a gradient of its own, equal to retention_chunkwise() and several
+/// times as fast: no matrix between the chunks' steps, and no copy of q, k and v, goes to memory. f32 and
+/// f64.
+Retained retention_fused(const Variable& q, const Variable& k, const Variable& v, const RetentionState& state,
+                         const RetentionOptions& options, std::int64_t chunk);
+
+/// The form chosen by a value; `chunk` matters to the chunkwise one only, which runs fused unless
+/// options.reference.
 Retained retention(Form form, const Variable& q, const Variable& k, const Variable& v,
                    const RetentionState& state, const RetentionOptions& options, std::int64_t chunk);
 
@@ -78,6 +89,10 @@ namespace detail {
 /// What all three forms check before they start. @throws Error in the name of `op`
 void check_retention(const char* op, const Variable& q, const Variable& k, const Variable& v,
                      const RetentionState& state, const RetentionOptions& options);
+
+/// sqrt(s_n) of @eq{R4}: [H, N, 1]; undefined when there is no score norm.
+/// @param s  s_n per head: [H][N]
+Tensor root_of(const std::vector<std::vector<double>>& s, const RetentionOptions& options, Dtype dtype);
 
 /// c of @eq{R4}, or no variable when there is no score norm.
 /// @param row_sums  q_n z_n: [B, H, N, 1]

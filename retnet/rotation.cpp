@@ -6,6 +6,7 @@
 
 namespace retnet {
 
+// [angles]
 std::vector<double> rotation_angles(Rotation rule, std::int64_t dk) {
   std::vector<double> theta;
   if (rule == Rotation::none) return theta;
@@ -19,6 +20,7 @@ std::vector<double> rotation_angles(Rotation rule, std::int64_t dk) {
   }
   return theta;
 }
+// [angles]
 
 RotationTables rotation_tables(const std::vector<double>& theta, std::int64_t pos, std::int64_t n,
                                Dtype dtype) {

@@ -36,21 +36,21 @@ class Json {
 
   /// @name Creation
   /// @{
-  Json() = default;  ///< null
-  Json(std::nullptr_t);
-  Json(std::same_as<bool> auto value);
-  Json(double value);
-  Json(const char* value);
-  Json(std::string_view value);
-  Json(std::string value);
+  Json() = default;                     ///< null
+  Json(std::nullptr_t);                 ///< null
+  Json(std::same_as<bool> auto value);  ///< a bool
+  Json(double value);                   ///< a double
+  Json(const char* value);              ///< a string
+  Json(std::string_view value);         ///< a string
+  Json(std::string value);              ///< a string
   /// @throws Error for an unsigned number that does not fit std::int64_t
   template <std::integral T>
   requires(!std::same_as<T, bool>) Json(T value);
-  static Json array();
-  static Json array(Array elements);
+  static Json array();                ///< an empty array
+  static Json array(Array elements);  ///< an array of these
   /// @throws Error "WHAT: ..." when a key occurs twice
   static Json object(Object members, std::string_view what = "json");
-  static Json object();
+  static Json object();  ///< an empty object
   /// @}
 
   /// Reads one JSON value that takes up the whole text. Refuses what RFC 8259 does (comments, trailing
@@ -68,13 +68,13 @@ class Json {
 
   /// @name Description
   /// @{
-  bool is_null() const { return std::holds_alternative<std::monostate>(value_); }
-  bool is_bool() const { return std::holds_alternative<bool>(value_); }
-  bool is_int() const { return std::holds_alternative<std::int64_t>(value_); }
-  bool is_double() const { return std::holds_alternative<double>(value_); }
-  bool is_string() const { return std::holds_alternative<std::string>(value_); }
-  bool is_array() const { return std::holds_alternative<Array>(value_); }
-  bool is_object() const { return std::holds_alternative<Object>(value_); }
+  bool is_null() const { return std::holds_alternative<std::monostate>(value_); }  ///< true iff null
+  bool is_bool() const { return std::holds_alternative<bool>(value_); }            ///< true iff true or false
+  bool is_int() const { return std::holds_alternative<std::int64_t>(value_); }  ///< true iff a 64-bit integer
+  bool is_double() const { return std::holds_alternative<double>(value_); }     ///< true iff a double
+  bool is_string() const { return std::holds_alternative<std::string>(value_); }  ///< true iff a string
+  bool is_array() const { return std::holds_alternative<Array>(value_); }         ///< true iff an array
+  bool is_object() const { return std::holds_alternative<Object>(value_); }       ///< true iff an object
   std::string describe() const;  ///< for messages, shortened: `4.5`, `the string "abc"`, `an array of 3`
   /// @}
 
@@ -82,12 +82,12 @@ class Json {
   /// Each throws Error "WHAT: required an integer of 64 bits, got 4.5" when the value is something else;
   /// `what` is where the value stands, e.g. "config.json: layers".
   /// @{
-  bool as_bool(std::string_view what = "json") const;
-  std::int64_t as_int(std::string_view what = "json") const;  ///< 4.0 and 1e3 are no integers
-  double as_double(std::string_view what = "json") const;     ///< integers too, rounded beyond 2^53
-  const std::string& as_string(std::string_view what = "json") const;
-  const Array& elements(std::string_view what = "json") const;
-  const Object& items(std::string_view what = "json") const;  ///< members of an object, in order
+  bool as_bool(std::string_view what = "json") const;                  ///< true or false
+  std::int64_t as_int(std::string_view what = "json") const;           ///< 4.0 and 1e3 are no integers
+  double as_double(std::string_view what = "json") const;              ///< integers too, rounded beyond 2^53
+  const std::string& as_string(std::string_view what = "json") const;  ///< a string
+  const Array& elements(std::string_view what = "json") const;         ///< of an array, in order
+  const Object& items(std::string_view what = "json") const;           ///< members of an object, in order
   /// The member of an object, which must be there; O(members), as find() is.
   const Json& at(std::string_view key, std::string_view what = "json") const;
   /// The member of an object, or nullptr.

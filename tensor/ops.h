@@ -29,15 +29,15 @@ Tensor concat(const std::vector<Tensor>& parts, int axis);
 
 /// @name Elementwise, one operand
 /// @{
-Tensor neg(const Tensor& x);
-Tensor exp(const Tensor& x);
-Tensor log(const Tensor& x);
-Tensor sqrt(const Tensor& x);
-Tensor abs(const Tensor& x);
-Tensor square(const Tensor& x);
-Tensor tanh(const Tensor& x);
-Tensor sigmoid(const Tensor& x);
-Tensor relu(const Tensor& x);
+Tensor neg(const Tensor& x);            ///< -x
+Tensor exp(const Tensor& x);            ///< e^x
+Tensor log(const Tensor& x);            ///< natural logarithm
+Tensor sqrt(const Tensor& x);           ///< square root
+Tensor abs(const Tensor& x);            ///< magnitude
+Tensor square(const Tensor& x);         ///< x^2
+Tensor tanh(const Tensor& x);           ///< hyperbolic tangent
+Tensor sigmoid(const Tensor& x);        ///< 1 / (1 + e^-x)
+Tensor relu(const Tensor& x);           ///< max(x, 0), NaN for NaN
 Tensor swish(const Tensor& x);          ///< x sigmoid(x), the gate of Eq. (8)
 Tensor gelu(const Tensor& x);           ///< x Phi(x), exact, of Eq. (9)
 Tensor add(const Tensor& x, double c);  ///< x + c
@@ -48,10 +48,10 @@ Tensor dropout(const Tensor& x, double p, RandomKey key);
 
 /// @name Elementwise, two operands, broadcast by NumPy's rule
 /// @{
-Tensor add(const Tensor& a, const Tensor& b);
-Tensor sub(const Tensor& a, const Tensor& b);
-Tensor mul(const Tensor& a, const Tensor& b);
-Tensor div(const Tensor& a, const Tensor& b);
+Tensor add(const Tensor& a, const Tensor& b);            ///< a + b
+Tensor sub(const Tensor& a, const Tensor& b);            ///< a - b
+Tensor mul(const Tensor& a, const Tensor& b);            ///< a b
+Tensor div(const Tensor& a, const Tensor& b);            ///< a / b
 Tensor maximum(const Tensor& a, const Tensor& b);        ///< NaN if either is
 Tensor minimum(const Tensor& a, const Tensor& b);        ///< NaN if either is
 Tensor greater_equal(const Tensor& a, const Tensor& b);  ///< 1 where a >= b, else 0
@@ -61,15 +61,15 @@ void add_into(const Tensor& a, const Tensor& b);
 
 /// @name Derivatives of elementwise operations: dx from dy and the saved input x or output y
 /// @{
-Tensor exp_grad(const Tensor& y, const Tensor& dy);
-Tensor sqrt_grad(const Tensor& y, const Tensor& dy);
-Tensor abs_grad(const Tensor& x, const Tensor& dy);
-Tensor square_grad(const Tensor& x, const Tensor& dy);
-Tensor tanh_grad(const Tensor& y, const Tensor& dy);
-Tensor sigmoid_grad(const Tensor& y, const Tensor& dy);
-Tensor relu_grad(const Tensor& x, const Tensor& dy);
-Tensor swish_grad(const Tensor& x, const Tensor& dy);
-Tensor gelu_grad(const Tensor& x, const Tensor& dy);
+Tensor exp_grad(const Tensor& y, const Tensor& dy);      ///< dy y
+Tensor sqrt_grad(const Tensor& y, const Tensor& dy);     ///< dy / (2 y)
+Tensor abs_grad(const Tensor& x, const Tensor& dy);      ///< dy sign(x), 0 at 0
+Tensor square_grad(const Tensor& x, const Tensor& dy);   ///< 2 x dy
+Tensor tanh_grad(const Tensor& y, const Tensor& dy);     ///< dy (1 - y^2)
+Tensor sigmoid_grad(const Tensor& y, const Tensor& dy);  ///< dy y (1 - y)
+Tensor relu_grad(const Tensor& x, const Tensor& dy);     ///< dy where x > 0, else 0
+Tensor swish_grad(const Tensor& x, const Tensor& dy);    ///< Eq. (G6)
+Tensor gelu_grad(const Tensor& x, const Tensor& dy);     ///< Eq. (G7)
 /// @}
 
 /// @name Reductions; sums accumulate in double, in an order that only the shape decides
@@ -77,11 +77,11 @@ Tensor gelu_grad(const Tensor& x, const Tensor& dy);
 Tensor sum(const Tensor& x);  ///< of all elements, shape []
 Tensor sum(const Tensor& x, int axis,
            bool keep = false);  ///< along an axis, which goes, or stays with size 1
-Tensor mean(const Tensor& x);
-Tensor mean(const Tensor& x, int axis, bool keep = false);
-Tensor max(const Tensor& x, int axis, bool keep = false);  ///< NaN if any is
-Tensor argmax(const Tensor& x);                            ///< i32 index of the largest along the last axis
-/// Sums out what broadcasting `shape` to x's shape repeated: the gradient of broadcast_to().
+Tensor mean(const Tensor& x);   ///< of all elements, shape []
+Tensor mean(const Tensor& x, int axis, bool keep = false);  ///< along an axis, as sum()
+Tensor max(const Tensor& x, int axis, bool keep = false);   ///< NaN if any is
+Tensor argmax(const Tensor& x);                             ///< i32 index of the largest along the last axis
+/// Sums out what broadcasting `shape` to x's shape repeated: the gradient of broadcast_to(), @eq{G2}.
 Tensor sum_to(const Tensor& x, const Shape& shape);
 double sum_squares(const Tensor& x);  ///< of all elements, in double; x is contiguous
 /// @}
@@ -92,9 +92,9 @@ Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a = false, bool t
 
 /// @name Rows: along the last axis
 /// @{
-Tensor softmax(const Tensor& x);
-Tensor softmax_grad(const Tensor& y, const Tensor& dy);
-Tensor log_sum_exp(const Tensor& x);  ///< the last axis goes
+Tensor softmax(const Tensor& x);                         ///< e^x / sum e^x
+Tensor softmax_grad(const Tensor& y, const Tensor& dy);  ///< Eq. (G3)
+Tensor log_sum_exp(const Tensor& x);                     ///< the last axis goes
 /// What normalize() computes and its gradient needs.
 struct Normalized {
   Tensor y;     ///< (x - mean) rstd
@@ -102,7 +102,7 @@ struct Normalized {
 };
 /// Rows with mean 0 and variance 1; without `center` the mean stays and the mean square becomes 1 (RMSNorm).
 Normalized normalize(const Tensor& x, double eps, bool center = true);
-Tensor normalize_grad(const Normalized& n, const Tensor& dy, bool center = true);
+Tensor normalize_grad(const Normalized& n, const Tensor& dy, bool center = true);  ///< Eq. (G5)
 /// What cross_entropy() computes and its gradient needs.
 struct CrossEntropy {
   Tensor loss;  ///< per row, in nats
@@ -111,12 +111,14 @@ struct CrossEntropy {
 /// -log softmax(logits)[target] per row.  logits [.., V], targets i32 [..]; throws Error on a target outside
 /// 0 .. V-1
 CrossEntropy cross_entropy(const Tensor& logits, const Tensor& targets);
+/// dx of cross_entropy(), Eq. (G4).
 Tensor cross_entropy_grad(const CrossEntropy& saved, const Tensor& logits, const Tensor& targets,
                           const Tensor& dloss);
 /// @}
 
 /// @name Indexing
 /// @{
+
 /// table[ids]: [V, d] and i32 [..] give [.., d]. @throws Error on an id outside 0 .. V-1
 Tensor embedding(const Tensor& table, const Tensor& ids);
 Tensor embedding_grad(const Tensor& dy, const Tensor& ids, std::int64_t vocab);  ///< [vocab, d]
@@ -129,10 +131,37 @@ Tensor gather_grad(const Tensor& dy, const Tensor& ids, std::int64_t n);  ///< [
 /// The tables have x's dtype (f32 for bf16). `inverse` turns the other way.
 Tensor rotate(const Tensor& x, const Tensor& cosines, const Tensor& sines, bool inverse = false);
 
+/// @name Fused chunkwise retention, Eq. (7)
+/// @{
+/// What it reads: everything that retnet/retention.h says of retention_chunkwise(), with the decays as
+/// tables.
+struct RetentionInputs {
+  Tensor q, k, v;                     ///< [B, H, N, dk], the same, [B, H, N, dv]; f32 or f64
+  Tensor S, z;                        ///< the state before the first step: [B, H, dk, dv] and [B, H, dk]
+  Tensor mask, from_state, to_state;  ///< for a whole chunk: [H, C, C], [H, C, 1] and [H, C, 1]
+  Tensor root_s;                      ///< sqrt(s_n): [H, N, 1]; undefined: no score norm
+  bool divisor_gradient = true;       ///< false: the divisor c is held constant by the gradient
+};
+/// What it returns.
+struct RetentionOutputs {
+  Tensor o;         ///< [B, H, N, dv]
+  Tensor row_sums;  ///< q_n z_n: [B, H, N], kept for the gradient
+  Tensor S, z;      ///< the state after the last step
+};
+/// Eq. (7), and Eq. (R4) where root_s is defined.
+RetentionOutputs retention(const RetentionInputs& in);
+/// dq, dk, dv, dS and dz, in this order, from do. The gradient of the state after the last step is not part
+/// of it.
+std::vector<Tensor> retention_grad(const RetentionInputs& in, const RetentionOutputs& out, const Tensor& do_);
+/// @}
+
 /// @name Random tensors: pure functions of shape and key
 /// @{
+
+/// Uniform in [low, high).
 Tensor rand_uniform(const Shape& shape, RandomKey key, double low = 0, double high = 1,
                     Dtype dtype = Dtype::f32);
+/// Normal.
 Tensor rand_normal(const Shape& shape, RandomKey key, double mean = 0, double deviation = 1,
                    Dtype dtype = Dtype::f32);
 /// @}

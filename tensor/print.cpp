@@ -69,7 +69,8 @@ std::ostream& operator<<(std::ostream& out, const Tensor& x) {
   out << "Tensor " << x.shape() << ' ' << x.dtype();
   if (x.device() != Device::cpu) out << ' ' << x.device();
   out << '\n';
-  const bool all = x.size() <= kShownAll;
+  // Without elements there may still be a million empty rows.
+  const bool all = x.size() > 0 && x.size() <= kShownAll;
   const Tensor host = x.to(Device::cpu);
   print(out, host, host.size() ? widest(host, all) : 0, 0, all);
   return out;

@@ -47,10 +47,12 @@ std::int64_t count(const Shape& shape) {
 
 Strides contiguous_strides(const Shape& shape) {
   Strides strides = shape;
+  // Without elements strides are never used, and the product of the other sizes may fit no integer.
+  const bool empty = std::find(shape.begin(), shape.end(), 0) != shape.end();
   std::int64_t step = 1;
   for (int i = shape.rank() - 1; i >= 0; --i) {
     strides[i] = step;
-    step *= std::max<std::int64_t>(1, shape[i]);
+    step *= empty ? 1 : shape[i];
   }
   return strides;
 }

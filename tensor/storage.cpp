@@ -1,5 +1,6 @@
 #include "tensor/storage.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -33,8 +34,6 @@ class Cache {
  public:
   void* take(std::size_t bytes) {
     const std::lock_guard lock(mutex_);
-    stats_.live += static_cast<std::int64_t>(bytes);
-    stats_.peak = std::max(stats_.peak, stats_.live);
     const auto found = free_.find(bytes);
     if (found == free_.end() || found->second.empty()) return nullptr;
     void* block = found->second.back();
@@ -62,9 +61,11 @@ class Cache {
     stats_.cached = 0;
   }
 
-  void forget(std::size_t bytes) {
+  /// Counts a block as in use; not before it is had, so that a refused request leaves no trace in the peak.
+  void count(std::size_t bytes) {
     const std::lock_guard lock(mutex_);
-    stats_.live -= static_cast<std::int64_t>(bytes);
+    stats_.live += static_cast<std::int64_t>(bytes);
+    stats_.peak = std::max(stats_.peak, stats_.live);
   }
 
   MemoryStats stats() {
@@ -115,11 +116,10 @@ Storage::Storage(std::int64_t bytes, Device device) : bytes_(bytes), device_(dev
     cache().release();
     data_ = std::aligned_alloc(kAlignment, size);
   }
-  if (!data_) {
-    cache().forget(size);
+  if (!data_)
     fail("storage", "out of memory: asked for ", bytes >> 20, " MiB with ", memory_stats().live >> 20,
          " MiB in use; use a smaller batch, window or model");
-  }
+  cache().count(size);
   if (poison()) std::memset(data_, 0xFF, static_cast<std::size_t>(bytes));
 }
 

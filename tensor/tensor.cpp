@@ -32,6 +32,7 @@ Tensor Tensor::full(const Shape& shape, double value, Dtype dtype, Device device
 Tensor Tensor::scalar(double value, Dtype dtype, Device device) { return full({}, value, dtype, device); }
 
 Tensor Tensor::arange(std::int64_t n, Dtype dtype) {
+  require(n >= 0, "arange", "the number of elements must not be negative, got ", n);
   std::vector<double> values(static_cast<std::size_t>(n));
   for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<double>(i);
   return astype(from(values, {n}), dtype);

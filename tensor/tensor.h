@@ -22,7 +22,8 @@ class Tensor {
   /// @{
   static Tensor empty(const Shape& shape, Dtype dtype = Dtype::f32,
                       Device device = Device::cpu);  ///< undefined contents
-  static Tensor zeros(const Shape& shape, Dtype dtype = Dtype::f32, Device device = Device::cpu);
+  static Tensor zeros(const Shape& shape, Dtype dtype = Dtype::f32, Device device = Device::cpu);  ///< all 0
+  /// All the same value.
   static Tensor full(const Shape& shape, double value, Dtype dtype = Dtype::f32, Device device = Device::cpu);
   static Tensor scalar(double value, Dtype dtype = Dtype::f32, Device device = Device::cpu);  ///< shape []
   /// 0, 1, .., n-1
@@ -36,17 +37,17 @@ class Tensor {
 
   /// @name Description
   /// @{
-  bool defined() const { return storage_ != nullptr; }
-  const Shape& shape() const { return shape_; }
-  const Strides& strides() const { return strides_; }
-  int rank() const { return shape_.rank(); }
-  std::int64_t size() const { return size_; }  ///< number of elements
-  std::int64_t dim(int axis) const;            ///< size along an axis; -1 is the last
-  Dtype dtype() const { return dtype_; }
-  Device device() const { return storage_ ? storage_->device() : Device::cpu; }
+  bool defined() const { return storage_ != nullptr; }  ///< false for a default-constructed tensor
+  const Shape& shape() const { return shape_; }         ///< sizes, outermost first
+  const Strides& strides() const { return strides_; }   ///< in elements
+  int rank() const { return shape_.rank(); }            ///< number of dimensions
+  std::int64_t size() const { return size_; }           ///< number of elements
+  std::int64_t dim(int axis) const;                     ///< size along an axis; -1 is the last
+  Dtype dtype() const { return dtype_; }                ///< type of the elements
+  Device device() const { return storage_ ? storage_->device() : Device::cpu; }  ///< where they are stored
   bool is_contiguous() const;  ///< true iff the elements are dense in row-major order
-  const StoragePtr& storage() const { return storage_; }
-  std::int64_t offset() const { return offset_; }  ///< of the first element, in elements
+  const StoragePtr& storage() const { return storage_; }  ///< the memory it views
+  std::int64_t offset() const { return offset_; }         ///< of the first element, in elements
   /// @}
 
   /// Pointer to the first element. @throws Error unless `T` is the C++ type of dtype()

@@ -142,7 +142,8 @@ std::string help_text(const Command& command) {
   for (const std::string& group : groups) {
     text += "\n" + group + ":\n";
     const auto line = [&](std::string left, const std::string& right) {
-      left.resize(std::max(kColumn, left.size() + 2), ' ');
+      if (left.size() + 2 > kColumn) left += "\n" + std::string(kColumn, ' ');
+      left.resize(std::max(kColumn, left.size()), ' ');
       text += left + wrapped(right, kWidth, kColumn) + "\n";
     };
     for (const Option& option : command.options) {

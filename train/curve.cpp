@@ -22,50 +22,70 @@ std::string fixed(double value, int digits) {
   return {text, end};
 }
 
-/// 1, 2 or 5 times a power of ten, such that about `count` of it make up `range`.
-double nice_step(double range, int count) {
-  const double rough = range / count, power = std::pow(10, std::floor(std::log10(rough)));
-  for (const double factor : {1.0, 2.0, 5.0})
-    if (rough <= factor * power) return factor * power;
-  return 10 * power;
-}
-
-/// A linear axis with ticks at round numbers.
-struct Axis {
-  double low, high, step;
-  double from, to;  ///< pixels of low and high
-
-  double place(double value) const { return from + (value - low) / (high - low) * (to - from); }
-  int digits() const { return std::max(0, static_cast<int>(-std::floor(std::log10(step) + 1e-9))); }
-  int ticks() const { return static_cast<int>(std::floor((high - low) / step + 1e-9)); }
-  double first() const { return std::ceil(low / step - 1e-9) * step; }
+/// A place on an axis that is worth a number.
+struct Tick {
+  double value;
+  int digits;  ///< after the point
 };
 
+/// An axis, linear or logarithmic.
+struct Axis {
+  double low, high;  ///< values at its ends
+  double from, to;   ///< pixels of these
+  bool logarithmic;
+  std::vector<Tick> ticks;
+
+  double place(double value) const {
+    const double part = logarithmic ? std::log(std::max(value, low) / low) / std::log(high / low)
+                                    : (value - low) / (high - low);
+    return from + part * (to - from);
+  }
+};
+
+/// Steps from 0, with ticks at multiples of 1, 2 or 5 times a power of ten.
 Axis step_axis(double last) {
-  const double high = std::max(1.0, last);
-  return {0, high, std::max(1.0, nice_step(high, 8)), kLeft, kRight};
+  Axis axis{0, std::max(1.0, last), kLeft, kRight, false, {}};
+  double power = 1;
+  while (power * 10 < axis.high / 8) power *= 10;
+  double step = 10 * power;
+  for (const double factor : {5, 2, 1})
+    if (axis.high / 8 <= factor * power) step = factor * power;
+  for (double value = 0; value <= axis.high; value += step) axis.ticks.push_back({value, 0});
+  return axis;
 }
 
+/// The loss on a logarithmic scale, for most of a run happens where it is small. Ticks are as round as there is room.
 Axis loss_axis(const Points& a, const Points& b) {
-  double low = INFINITY, high = -INFINITY;
+  double low = INFINITY, high = 1e-6;
   for (const Points* points : {&a, &b})
     for (const auto& [step, loss] : *points) low = std::min(low, loss), high = std::max(high, loss);
-  if (low > high) low = 0, high = 1;
-  const double step = nice_step(std::max(high - low, 0.01), 6);
-  const double bottom = std::floor(low / step) * step, top = std::ceil(high / step) * step;
-  return {bottom, std::max(top, bottom + step), step, kBottom, kTop};
+  low = std::max(1e-6, std::min(low, high));
+  const double room = std::max(1.04, std::pow(high / low, 0.04));
+  Axis axis{low / room, high * room, kBottom, kTop, true, {}};
+  const std::vector<std::vector<double>> rounds{
+      {1}, {2, 5}, {3}, {1.5, 4, 7}, {2.5}, {1.2, 1.7, 6, 8}, {2.2, 2.7, 3.5, 4.5}, {1.1, 1.3, 1.4, 1.6, 1.8}};
+  for (const std::vector<double>& factors : rounds)
+    for (int decade = -6; decade <= 6; ++decade)
+      for (const double factor : factors) {
+        const double value = factor * std::pow(10, decade), at = axis.place(value);
+        bool fits = value >= axis.low && value <= axis.high;
+        for (const Tick& tick : axis.ticks) fits = fits && std::abs(axis.place(tick.value) - at) >= 30;
+        const bool whole = factor == std::floor(factor);
+        if (fits) axis.ticks.push_back({value, std::max(0, (whole ? 0 : 1) - decade)});
+      }
+  return axis;
 }
 
-/// Mean over the points at most `reach` before and after each.
+/// Mean over each point and those at most `reach` before and after it.
 Points smoothed(const Points& points, std::size_t reach) {
   std::vector<double> sums{0};
   for (const Point& point : points) sums.push_back(sums.back() + point.second);
   Points means;
   for (std::size_t i = 0; i < points.size(); ++i) {
-    // At the ends the reach shrinks on both sides, so that a slope does not bend.
-    const std::size_t near = std::min({reach, i, points.size() - 1 - i});
-    const double sum = sums[i + near + 1] - sums[i - near];
-    means.push_back({points[i].first, sum / static_cast<double>(2 * near + 1)});
+    // At the steep beginning the reach shrinks on both sides, so that the slope does not bend.
+    const std::size_t before = std::min(reach, i), after = std::min(before, points.size() - 1 - i);
+    const double sum = sums[i + after + 1] - sums[i - before];
+    means.push_back({points[i].first, sum / static_cast<double>(before + 1 + after)});
   }
   return means;
 }
@@ -110,21 +130,22 @@ std::string dot(const Point& point, const Axis& x, const Axis& y) {
 
 std::string axes(const Axis& x, const Axis& y) {
   std::string svg;
-  for (int i = 0; i <= y.ticks(); ++i) {
-    const double value = y.first() + i * y.step, at = y.place(value);
-    svg += line("grid", kLeft, at, kRight, at) + text(kLeft - 9, at + 4, "tick", "end", fixed(value, y.digits()));
+  for (const Tick& tick : y.ticks) {
+    const double at = y.place(tick.value);
+    svg += line("grid", kLeft, at, kRight, at) + text(kLeft - 9, at + 4, "tick", "end", fixed(tick.value, tick.digits));
   }
-  for (int i = 0; i <= x.ticks(); ++i) {
-    const double value = i * x.step, at = x.place(value);
-    svg += line("axis", at, kBottom, at, kBottom + 5) + text(at, kBottom + 20, "tick", "middle", fixed(value, 0));
+  for (const Tick& tick : x.ticks) {
+    const double at = x.place(tick.value);
+    svg += line("axis", at, kBottom, at, kBottom + 5) +
+           text(at, kBottom + 20, "tick", "middle", fixed(tick.value, tick.digits));
   }
   svg += line("axis", kLeft, kBottom, kRight, kBottom);
   return svg + text((kLeft + kRight) / 2, kBottom + 42, "label", "middle", "step") +
-         text(kLeft - 48, kTop - 32, "label", "start", "loss in nats per byte");
+         text(kLeft - 48, kTop - 32, "label", "start", "loss in nats per byte, logarithmic");
 }
 
 std::string legend(std::size_t reach, bool training, bool held_out) {
-  const double y = kTop - 36, x = kRight - 330;
+  const double y = kTop - 36, x = kRight - 305;
   std::string svg;
   if (training) {
     const std::string mean = reach == 0 ? "" : ", mean of " + std::to_string(2 * reach + 1) + " steps";

@@ -69,7 +69,7 @@ std::string formatted(const char* format, double value) {
 std::string with_commas(std::int64_t value) {
   std::string digits = std::to_string(value);
   const std::size_t first = value < 0 ? 1 : 0;
-  for (std::size_t i = digits.size(); i > first + 3;) digits.insert(i -= 3, ",");
+  for (std::size_t i = digits.size(); i > first + 3;) digits.insert(i -= 3, 1, ',');
   return digits;
 }
 
@@ -88,7 +88,8 @@ std::string wrapped(const std::string& text, std::size_t width, std::size_t inde
     const std::size_t end = std::min(text.find(' ', begin), text.size());
     const std::size_t length = end - begin;
     if (column > 0 && column + 1 + length > width) {
-      out += "\n" + std::string(indent, ' ');
+      out += '\n';
+      out.append(indent, ' ');
       column = 0;
     }
     if (column > 0) out += ' ', ++column;

@@ -1,5 +1,6 @@
 #include "kernels/random.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "kernels/parallel.h"
@@ -8,9 +9,11 @@ namespace retnet::kernels {
 
 template <class T>
 void fill_uniform(Cpu, T* x, std::int64_t n, RandomKey key, double low, double high) {
+  // Rounding to T can reach the upper end, which is not part of the interval.
+  const T last = std::nextafter(T(high), T(low));
   parallel_blocks(n, [=](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i)
-      x[i] = T(low + (high - low) * random_uniform(key, static_cast<std::uint64_t>(i)));
+      x[i] = std::min(T(low + (high - low) * random_uniform(key, static_cast<std::uint64_t>(i))), last);
   });
 }
 

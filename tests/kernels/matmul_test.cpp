@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <iterator>
 #include <limits>
 #include <random>
 #include <vector>
@@ -111,10 +112,10 @@ void check_all_types(const Matmul& s, Index a_size, Index b_size, Index c_size) 
 }
 
 TEST_CASE("matmul equals its definition for every size and transposition", "[matmul]") {
-  const Index sizes[] = {1, 2, 7, 17, 33, 64, 100, 257};
+  const Index sizes[] = {1, 2, 7, 17, 31, 33, 64, 100, 257};
   std::mt19937 bits(7);
-  const auto pick = [&] { return sizes[bits() % 8]; };
-  for (int round = 0; round < 120; ++round) {
+  const auto pick = [&] { return sizes[bits() % std::size(sizes)]; };
+  for (int round = 0; round < 160; ++round) {
     Matmul s = product(pick(), pick(), pick(), round & 1, round & 2, round & 4 ? 3 : 0);
     s.accumulate = round & 8;
     check_all_types(s, a_extent(s), b_extent(s), c_extent(s));

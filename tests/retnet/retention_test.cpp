@@ -10,13 +10,10 @@
 namespace retnet::test {
 namespace {
 
-constexpr Form kForms[] = {Form::parallel, Form::recurrent, Form::chunkwise};
-constexpr const char* kFormNames[] = {"parallel", "recurrent", "chunkwise"};
+std::vector<Segment> whole(const Way& way, const RetentionCase& c) { return {{way, c.N}}; }
 
-std::vector<Segment> whole(Form form, const RetentionCase& c) { return {{form, c.N}}; }
-
-Tensor outputs(Form form, const RetentionCase& c) {
-  return retention(form, Variable(c.q), Variable(c.k), Variable(c.v), c.state(), c.options, c.C).o.value();
+Tensor outputs(const Way& way, const RetentionCase& c) {
+  return run(way, Variable(c.q), Variable(c.k), Variable(c.v), c.state(), c.options, c.C).o.value();
 }
 
 /// Compares everything two runs gave; on failure says what.
@@ -38,9 +35,9 @@ TEST_CASE("Eq. (5) parallel, Eq. (6) recurrent and Eq. (7) chunkwise equal the d
     const RetentionCase c = random_case(number);
     const Array expected = retention_by_definition(c);
     CAPTURE(number, c.B, c.H, c.N, c.dk, c.dv, c.C);
-    for (const Form form : kForms) {
-      INFO(kFormNames[static_cast<int>(form)]);
-      CHECK(difference(outputs(form, c), expected, 1e-12) == "");
+    for (const Way& way : kWays) {
+      INFO(way.name);
+      CHECK(difference(outputs(way, c), expected, 1e-12) == "");
     }
   }
 }
@@ -50,7 +47,7 @@ TEST_CASE("Law 1: any segmentation gives the outputs, state and gradients of one
   // Measured over these cases: at most 2e-14 relative to each tensor's largest element.
   for (unsigned number = 0; number < 200; ++number) {
     const RetentionCase c = random_case(1000 + number);
-    const RetentionResult one = run_with_gradients(c, whole(kForms[number % 3], c));
+    const RetentionResult one = run_with_gradients(c, whole(kWays[number % 4], c));
     CAPTURE(number, c.B, c.H, c.N, c.dk, c.dv, c.C);
     std::mt19937_64 bits(number);
     for (int cut = 0; cut < 3; ++cut)
@@ -62,7 +59,7 @@ TEST_CASE("Law 1 in f32", "[law1]") {
   // The bound is that of the law; q z can nearly cancel, and c then magnifies rounding.
   for (unsigned number = 0; number < 100; ++number) {
     const RetentionCase c = random_case(2000 + number, Dtype::f32);
-    const RetentionResult one = run_with_gradients(c, whole(Form::parallel, c));
+    const RetentionResult one = run_with_gradients(c, whole(kWays[0], c));
     CAPTURE(number, c.B, c.H, c.N, c.dk, c.dv, c.C);
     std::mt19937_64 bits(number);
     check_equal(run_with_gradients(c, random_segments(c.N, bits)), one, 1e-4);
@@ -82,9 +79,9 @@ TEST_CASE("Law 2: outputs do not change, bit for bit, when later steps do", "[la
       copy_into(slice(*x, 2, n, c.N), random(slice(*x, 2, n, c.N).shape(), number + 7, Layout::dense, dtype));
     }
     CAPTURE(number, c.N, c.C, n);
-    for (const Form form : kForms) {
-      INFO(kFormNames[static_cast<int>(form)]);
-      const Tensor before = outputs(form, c), after = outputs(form, changed);
+    for (const Way& way : kWays) {
+      INFO(way.name);
+      const Tensor before = outputs(way, c), after = outputs(way, changed);
       CHECK(bit_difference(slice(after, 2, 0, n), slice(before, 2, 0, n)) == "");
       CHECK(error(slice(after, 2, n, c.N), slice(before, 2, n, c.N)) > 1e-3);  // the change was one
     }
@@ -95,13 +92,13 @@ TEST_CASE("Law 3: a sequence gets the same bits alone or in any batch, at any ro
   for (unsigned number = 0; number < 60; ++number) {
     RetentionCase c = random_case(4000 + number, number % 2 ? Dtype::f32 : Dtype::f64);
     CAPTURE(number, c.B, c.H, c.N, c.dk, c.dv, c.C);
-    for (const Form form : kForms) {
-      const Tensor batch = outputs(form, c);
+    for (const Way& way : kWays) {
+      const Tensor batch = outputs(way, c);
       for (std::int64_t b = 0; b < c.B; ++b) {
         RetentionCase alone = c;
         alone.B = 1;
         for (Tensor* x : {&alone.q, &alone.k, &alone.v, &alone.S, &alone.z}) *x = slice(*x, 0, b, b + 1);
-        CHECK(bit_difference(outputs(form, alone), slice(batch, 0, b, b + 1)) == "");
+        CHECK(bit_difference(outputs(way, alone), slice(batch, 0, b, b + 1)) == "");
       }
     }
   }
@@ -113,10 +110,10 @@ TEST_CASE("Law 4: gradients of every form agree with central differences", "[law
     if (c.B * c.H * c.N * c.dk * c.dv > 3000) continue;  // two evaluations an element
     c.options.score_norm_gradient = true;                // held constant, c is not the forward's derivative
     CAPTURE(number, c.B, c.H, c.N, c.dk, c.dv, c.C);
-    for (const Form form : kForms) {
-      INFO(kFormNames[static_cast<int>(form)]);
+    for (const Way& way : kWays) {
+      INFO(way.name);
       const auto f = [&](const std::vector<Variable>& x) {
-        const Retained r = retention(form, x[0], x[1], x[2], {x[3], x[4], c.s, 0}, c.options, c.C);
+        const Retained r = run(way, x[0], x[1], x[2], {x[3], x[4], c.s, 0}, c.options, c.C);
         const Variable parts[] = {r.o, r.state.S, r.state.z};
         std::vector<Variable> flat;
         for (const Variable& part : parts) flat.push_back(reshape(part, {-1}));
@@ -156,12 +153,12 @@ TEST_CASE("Any number of threads gives the same bits, forward and backward", "[t
   const int before = kernels::num_threads();
   for (unsigned number = 0; number < 12; ++number) {
     const RetentionCase c = random_case(6000 + number, Dtype::f32);
-    for (const Form form : kForms) {
+    for (const Way& way : kWays) {
       kernels::set_num_threads(1);
-      const RetentionResult one = run_with_gradients(c, whole(form, c));
+      const RetentionResult one = run_with_gradients(c, whole(way, c));
       for (const int threads : {2, 3, 8}) {
         kernels::set_num_threads(threads);
-        const RetentionResult many = run_with_gradients(c, whole(form, c));
+        const RetentionResult many = run_with_gradients(c, whole(way, c));
         for (std::size_t i = 0; i < one.tensors.size(); ++i)
           if (one.tensors[i].defined())
             CHECK(bit_difference(contiguous(many.tensors[i]), contiguous(one.tensors[i])) == "");
@@ -179,7 +176,7 @@ TEST_CASE("Eq. (7) without the decay of Fig. 4 is another function", "[eq7]") {
   c.N = 8, c.C = 4, c.B = 1;
   c.q = random({1, c.H, 8, c.dk}, 1), c.k = random({1, c.H, 8, c.dk}, 2), c.v = random({1, c.H, 8, c.dv}, 3);
   c.S = Tensor::zeros({1, c.H, c.dk, c.dv}, Dtype::f64), c.z = Tensor::zeros({1, c.H, c.dk}, Dtype::f64);
-  const Tensor right = outputs(Form::chunkwise, c);
+  const Tensor right = outputs(kWays[2], c);
   // The printed pseudocode's state: sum of k^T v of the first chunk, undecayed.
   const Variable k0 = slice(Variable(c.k), 2, 0, 4), v0 = slice(Variable(c.v), 2, 0, 4);
   RetentionState as_printed = c.state();
@@ -194,13 +191,12 @@ TEST_CASE("Retention refuses what does not fit, saying what", "[errors]") {
   const Variable q(c.q), k(c.k), v(c.v);
   RetentionOptions wrong = c.options;
   wrong.gamma.push_back(0.5);
-  for (const Form form : kForms) {
-    CHECK_THROWS_AS(retention(form, q, k, v, c.state(), wrong, c.C), Error);
-    CHECK_THROWS_AS(retention(form, q, k, v, {}, c.options, c.C), Error);
-    CHECK_THROWS_AS(retention(form, q, slice(k, 3, 0, c.dk - 1), v, c.state(), c.options, c.C), Error);
+  for (const Way& way : kWays) {
+    CHECK_THROWS_AS(run(way, q, k, v, c.state(), wrong, c.C), Error);
+    CHECK_THROWS_AS(run(way, q, k, v, {}, c.options, c.C), Error);
+    CHECK_THROWS_AS(run(way, q, slice(k, 3, 0, c.dk - 1), v, c.state(), c.options, c.C), Error);
     CHECK_THROWS_AS(
-        retention(form, slice(q, 2, 0, 0), slice(k, 2, 0, 0), slice(v, 2, 0, 0), c.state(), c.options, 1),
-        Error);
+        run(way, slice(q, 2, 0, 0), slice(k, 2, 0, 0), slice(v, 2, 0, 0), c.state(), c.options, 1), Error);
   }
   CHECK_THROWS_AS(retention_chunkwise(q, k, v, c.state(), c.options, 0), Error);
 }

@@ -26,7 +26,7 @@ std::vector<std::string> parameters(const std::string& text) {
 
 /// "const std::vector<int>& order = {}" is "vector<int>".
 std::string type_of_parameter(const std::string& text) {
-  std::string type = without(text, R"(=[^=]*$|const\s|std::|&|::?kernels::)");
+  std::string type = without(text, R"(=[^=]*$|const\s|std::|&|kernels::)");
   type = without(type, R"(^\s+|\s+$)");
   return without(type, R"(\s+\w+$)");
 }

@@ -54,9 +54,26 @@ inline RetentionCase random_case(unsigned number, Dtype dtype = Dtype::f64) {
   return c;
 }
 
-/// A sequence cut into pieces, each in a form of its own.
-struct Segment {
+/// A way to compute retention: a form, fused or composed where it is both.
+struct Way {
   Form form;
+  bool reference;
+  const char* name;
+};
+inline constexpr Way kWays[] = {{Form::parallel, false, "parallel"},
+                                {Form::recurrent, false, "recurrent"},
+                                {Form::chunkwise, false, "chunkwise, fused"},
+                                {Form::chunkwise, true, "chunkwise, composed"}};
+
+inline Retained run(const Way& way, const Variable& q, const Variable& k, const Variable& v,
+                    const RetentionState& state, RetentionOptions options, std::int64_t chunk) {
+  options.reference = way.reference;
+  return retention(way.form, q, k, v, state, options, chunk);
+}
+
+/// A sequence cut into pieces, each run in a way of its own.
+struct Segment {
+  Way way;
   std::int64_t length;
 };
 
@@ -64,7 +81,7 @@ inline std::vector<Segment> random_segments(std::int64_t n, std::mt19937_64& bit
   std::vector<Segment> segments;
   while (n > 0) {
     const std::int64_t length = 1 + static_cast<std::int64_t>(bits() % static_cast<std::uint64_t>(n));
-    segments.push_back({static_cast<Form>(bits() % 3), length});
+    segments.push_back({kWays[bits() % 4], length});
     n -= length;
   }
   return segments;
@@ -77,7 +94,7 @@ inline Retained run_segments(const std::vector<Segment>& segments, const Variabl
   std::int64_t at = 0;
   for (const Segment& segment : segments) {
     const auto part = [&](const Variable& x) { return slice(x, 2, at, at + segment.length); };
-    Retained piece = retention(segment.form, part(q), part(k), part(v), state, c.options, c.C);
+    Retained piece = run(segment.way, part(q), part(k), part(v), state, c.options, c.C);
     outputs.push_back(piece.o);
     state = piece.state;
     at += segment.length;

@@ -1,0 +1,80 @@
+// The chunkwise form as one operation: what training and reading a prompt run. It equals
+// retention_chunkwise(), which is its specification, in value and gradients; the gradient is derived in
+// docs/fused_retention.md.
+
+#include <cmath>
+
+#include "autograd/functions.h"
+#include "retnet/retention.h"
+
+namespace retnet {
+namespace {
+
+/// gamma^(N-1-n) [H, N, 1] and gamma^N [H, 1, 1]: what is left of step n, and of the state before, after N
+/// steps.
+std::pair<Tensor, Tensor> remaining(const std::vector<double>& gamma, std::int64_t n, Dtype dtype) {
+  std::vector<double> steps, whole;
+  for (const double gamma_h : gamma) {
+    for (std::int64_t i = 0; i < n; ++i) steps.push_back(std::pow(gamma_h, static_cast<double>(n - 1 - i)));
+    whole.push_back(std::pow(gamma_h, static_cast<double>(n)));
+  }
+  const auto heads = static_cast<std::int64_t>(gamma.size());
+  return {astype(Tensor::from(steps, {heads, n, 1}), dtype),
+          astype(Tensor::from(whole, {heads, 1, 1}), dtype)};
+}
+
+/// The final state as a function of k, v and the state before: S_N = gamma^N S_0 + sum of gamma^(N-1-n) k_n^T
+/// v_n and z_N likewise. The kernel has computed both; here are their gradients, which training never asks
+/// for.
+RetentionState final_state(const Variable& k, const Variable& v, const RetentionState& state,
+                           const RetentionOptions& options, const RetentionOutputs& out) {
+  const std::int64_t n = k.dim(2);
+  RetentionState next;
+  next.S = record("retention_state", out.S, {k, v, state.S},
+                  [k = k.value(), v = v.value(), gamma = options.gamma, n](const Tensor& dS) {
+                    const auto [steps, whole] = remaining(gamma, n, dS.dtype());
+                    return std::vector<Tensor>{mul(matmul(v, dS, false, true), steps),
+                                               mul(matmul(k, dS), steps), mul(dS, whole)};
+                  });
+  next.z = record("retention_keys", out.z, {k, state.z},
+                  [shape = k.shape(), gamma = options.gamma, n](const Tensor& dz) {
+                    const auto [steps, whole] = remaining(gamma, n, dz.dtype());
+                    return std::vector<Tensor>{mul(broadcast_to(unsqueeze(dz, 2), shape), steps),
+                                               mul(dz, squeeze(whole, -1))};
+                  });
+  next.pos = state.pos + n;
+  return next;
+}
+
+}  // namespace
+
+// [fused]
+Retained retention_fused(const Variable& q, const Variable& k, const Variable& v, const RetentionState& state,
+                         const RetentionOptions& options, std::int64_t chunk) {
+  detail::check_retention("retention_fused", q, k, v, state, options);
+  require(chunk >= 1, "retention_fused", "the chunk length must be at least 1, got ", chunk);
+  const std::int64_t n = q.dim(2);
+  const DecayTables decay = decay_tables(options.gamma, std::min(chunk, n), q.dtype());
+  const auto s = decay_sums(options.gamma, state.s, n);  // Eq. (R3)
+
+  RetentionInputs in{q.value(),
+                     k.value(),
+                     v.value(),
+                     state.S.value(),
+                     state.z.value(),
+                     decay.mask,
+                     decay.from_state,
+                     decay.to_state,
+                     detail::root_of(s, options, q.dtype()),
+                     options.score_norm_gradient};
+  const RetentionOutputs out = retention(in);  // Eq. (7), Eq. (R4)
+
+  Retained result{record("retention", out.o, {q, k, v, state.S, state.z},
+                         [in, out](const Tensor& dO) { return retention_grad(in, out, dO); }),
+                  final_state(k, v, state, options, out)};
+  for (const std::vector<double>& head : s) result.state.s.push_back(head.back());
+  return result;
+}
+// [fused]
+
+}  // namespace retnet

@@ -1,0 +1,197 @@
+// What a run refuses, and how it ends when it cannot go on.
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "tests/support/test.h"
+#include "tests/train/tiny_run.h"
+
+namespace retnet {
+namespace {
+
+namespace fs = std::filesystem;
+using test::error_message;
+using test::TemporaryFolder;
+using test::train_to_end;
+using test::write_text;
+
+std::string problem(const Run& run) {
+  return error_message([&] { train_to_end(run); });
+}
+
+TEST_CASE("bad settings and data are refused before anything is written", "[train][trainer]") {
+  const TemporaryFolder folder;
+  Run run = test::tiny_run(folder, "run");
+  run.settings.batch = 0;
+  CHECK(problem(run) == "settings: batch must be in 1 .. 1048576, got 0");
+  run = test::tiny_run(folder, "run"), run.config.vocab = 255;
+  CHECK(problem(run) == "train: tokens are bytes, so vocab must be at least 256, got 255");
+  run = test::tiny_run(folder, "run"), run.config.heads = 3;
+  CHECK(problem(run) == "config: heads must divide key_width, got 3 heads and key_width 8");
+  run = test::tiny_run(folder, "run"), run.settings.window = 5000;
+  CHECK(problem(run).starts_with("data: a window of 5000 needs 5001 bytes"));
+  run = test::tiny_run(folder, "run"), run.data = {folder / "none"};
+  CHECK(problem(run) == folder / "none" + ": cannot read: No such file or directory");
+  CHECK_FALSE(fs::exists(run.out));
+  run = test::tiny_run(folder, ""), run.out = "";
+  CHECK(problem(run) == "train: needs a folder for the run");
+  run.out = folder / "data.txt";
+  CHECK(problem(run) == run.out + ": cannot create the folder: Not a directory");
+}
+
+TEST_CASE("a run is not begun over another one", "[train][trainer]") {
+  const TemporaryFolder folder;
+  Run run = test::tiny_run(folder, "run", 4);
+  train_to_end(run);
+  const std::string bytes = test::checkpoint_bytes(run.out, 4);
+  CHECK(problem(run) ==
+        run.out + ": the folder holds a run already; continue it with --resume, or choose another folder");
+  for (const char* name : {"config.json", "log.jsonl", "trainer.json", "model.safetensors"}) {
+    Run other = test::tiny_run(folder, std::string("other-") + name);
+    fs::create_directory(other.out);
+    write_text(other.out + "/" + name, "mine");
+    CHECK(problem(other).starts_with(other.out + ": the folder holds a run already"));
+    CHECK(read_file(other.out + "/" + name) == "mine");
+  }
+  Run model = test::tiny_run(folder, "model");
+  fs::create_directory(model.out);
+  write_text(model.out + "/model.safetensors", "mine");
+  model.resume = true;
+  CHECK(problem(model) == model.out + ": the folder holds a model and no run to continue; choose another folder");
+  CHECK(test::checkpoint_bytes(run.out, 4) == bytes);
+}
+
+TEST_CASE("a run is not continued as another one", "[train][trainer][resume]") {
+  const TemporaryFolder folder;
+  Run run = test::tiny_run(folder, "run", 4);
+  train_to_end(run);
+  run.resume = true;
+  const auto changed = [&](const char* key, const char* value) {
+    Run other = run;
+    set_field(other.settings, key, value);
+    return problem(other);
+  };
+  CHECK(changed("steps", "5") ==
+        run.out + ": the run was begun with steps 4, got 5; leave it as it was, or begin a run in another folder");
+  CHECK(changed("learning_rate", "0.5").starts_with(run.out + ": the run was begun with learning_rate 0.003, got 0.5"));
+  CHECK(changed("form", "parallel").starts_with(run.out + ": the run was begun with form \"chunkwise\""));
+  for (const char* key : {"batch", "window", "accumulate", "seed", "warmup", "clip"})
+    CHECK(changed(key, "7").starts_with(run.out + ": the run was begun with " + key));
+  for (const char* key : {"save_every", "eval_every", "eval_windows"}) CHECK(changed(key, "7") == "no error");
+
+  Run other = run;
+  other.config.layers = 3;
+  CHECK(problem(other).starts_with(run.out + ": the run was begun with layers 2, got 3"));
+  other = run, other.data = {folder / "other.txt"};
+  std::string text = test::sample_text();
+  text[100] = '!';
+  write_text(folder / "other.txt", text);
+  CHECK(problem(other).starts_with(run.out + ": the run was begun on other data, of "));
+  fs::rename(folder / "data.txt", folder / "other.txt");
+  CHECK(problem(other) == "no error");  // the same bytes under another name
+}
+
+TEST_CASE("without a decay of the learning rate a run may be made longer", "[train][trainer][resume]") {
+  const TemporaryFolder folder;
+  Run longer = test::tiny_run(folder, "longer", 8), run = test::tiny_run(folder, "run", 5);
+  longer.settings.decay = run.settings.decay = Decay::constant;
+  train_to_end(longer), train_to_end(run);
+  run.resume = true, run.settings.steps = 8;
+  CHECK(problem(run) == "no error");
+  CHECK(test::checkpoint_bytes(run.out, 8) == test::checkpoint_bytes(longer.out, 8));
+  run.settings.steps = 7;
+  CHECK(problem(run) == run.out + ": the run has done 8 steps already, got steps 7");
+}
+
+TEST_CASE("two trainers in one folder: the second one refuses", "[train][trainer]") {
+  const TemporaryFolder folder;
+  Run run = test::tiny_run(folder, "run", 4);
+  fs::create_directory(run.out);
+  const std::string message =
+      run.out + ": another process trains in this folder; wait for it, or choose another one";
+  {
+    const RunLock lock(run.out);
+    CHECK(problem(run) == message);
+    run.resume = true;
+    CHECK(problem(run) == message);
+  }
+  CHECK(problem(run) == "no error");
+}
+
+TEST_CASE("what a crash left in the folder is removed", "[train][trainer]") {
+  const TemporaryFolder folder;
+  Run run = test::tiny_run(folder, "run", 4);
+  fs::create_directories(run.out + "/step-000003.tmp.123");
+  write_text(run.out + "/step-000003.tmp.123/config.json", "{}");
+  write_text(run.out + "/loss.svg.tmp.77.0", "<svg");
+  CHECK(problem(run) == "no error");
+  CHECK_FALSE(fs::exists(run.out + "/step-000003.tmp.123"));
+  CHECK_FALSE(fs::exists(run.out + "/loss.svg.tmp.77.0"));
+}
+
+TEST_CASE("a folder that cannot be written is refused at once", "[train][trainer]") {
+  if (::geteuid() == 0) return;  // root may write anywhere
+  const TemporaryFolder folder;
+  Run run = test::tiny_run(folder, "run");
+  fs::create_directory(run.out);
+  ::chmod(run.out.c_str(), 0500);
+  CHECK(problem(run) == run.out + "/.lock: cannot write: Permission denied");
+  run.out += "/below";
+  CHECK(problem(run) == run.out + ": cannot create the folder: Permission denied");
+  ::chmod((folder / "run").c_str(), 0700);
+}
+
+TEST_CASE("a full disk ends the run with the file's name", "[train][trainer]") {
+  const TemporaryFolder folder;
+  Run run = test::tiny_run(folder, "run", 8);
+  train_to_end(run);
+  fs::remove_all(checkpoint_folder(run.out, 8));
+  // Every write to /dev/full finds no space. Shortening a device is refused, which ends the run even earlier.
+  fs::remove(run.out + "/log.jsonl");
+  fs::create_symlink("/dev/full", run.out + "/log.jsonl");
+  run.resume = true;
+  CHECK(problem(run).starts_with(run.out + "/log.jsonl: cannot "));
+  CHECK(checkpoint_steps(run.out) == std::vector<std::int64_t>{4});
+}
+
+/// A run whose checkpoint after step 8 has the given weights changed.
+Run with_weights(const TemporaryFolder& folder, const std::vector<std::pair<std::string, double>>& weights) {
+  Run run = test::tiny_run(folder, "run", 8);
+  train_to_end(run);
+  const std::string path = checkpoint_folder(run.out, 8);
+  RetNet model = load_model(path);
+  Optimizer optimizer(model.parameters());
+  load_optimizer(path, optimizer);
+  TrainerState state = load_trainer_state(path);
+  state.step = 4;
+  for (const auto& [name, value] : weights)
+    for (Parameter& parameter : model.parameters())
+      if (parameter.name == name) fill(parameter.variable.value(), value);
+  save_checkpoint(run.out, model, optimizer, state);
+  run.resume = true;
+  return run;
+}
+
+TEST_CASE("the first loss that is not finite stops the run", "[train][trainer][nan]") {
+  const TemporaryFolder folder;
+  // Norms of these values overflow, so the output is not a number, though every weight is.
+  const Run run = with_weights(folder, {{"head.weight", 3e38}, {"final_norm.weight", 3e38}});
+  CHECK(problem(run).starts_with("train: the loss at step 5 is "));
+  CHECK(problem(run).find("nan") != std::string::npos);
+  CHECK(newest_checkpoint(run.out) == checkpoint_folder(run.out, 4));
+  CHECK(read_log(run.out + "/log.jsonl").steps.size() == 4);
+}
+
+TEST_CASE("the first gradient that is not finite stops the run", "[train][trainer][nan]") {
+  const TemporaryFolder folder;
+  // The logits are zero, so the loss is ln 256; but the gradient that comes back through the head overflows.
+  const Run run =
+      with_weights(folder, {{"head.weight", 3e38}, {"final_norm.weight", 0}, {"final_norm.bias", 0}});
+  CHECK(problem(run) == "train: the gradient of embed.weight at step 5 is not finite");
+  CHECK(newest_checkpoint(run.out) == checkpoint_folder(run.out, 4));
+}
+
+}  // namespace
+}  // namespace retnet
