@@ -6,6 +6,7 @@
 #   <a id="eq5"></a> on a line of its own   \anchor eq5, so that Doxygen checks links to it
 #   <!-- snippet FILE NAME --> and the      \snippet FILE NAME: the same lines, with numbers and links
 #   fence after it
+#   the empty line after the title          [TOC]
 #
 # Code, in fences or between backticks, stays as it is.
 
@@ -99,5 +100,9 @@ display { if ($0 ~ /^ *\$\$ *$/) { print "\\f]"; display = 0 } else print; next 
 }
 
 /^<a id="[^"]+"><\/a>$/ { split($0, part, "\""); print "\\anchor " part[2]; next }
+
+# A table of contents after the title.
+/^# / && !titled { titled = 1; print formulas($0); next }
+titled == 1 && /^$/ { titled = 2; print "[TOC]"; next }
 
 { print formulas($0) }

@@ -1,22 +1,22 @@
 // Doxygen groups and the namespaces, documented once. Nothing includes this file.
 
 /// @defgroup kernels kernels
-/// Numbers in, numbers out: loops over pointers and sizes. No tensor, no allocation of results. Chapter: @ref
+/// @details Numbers in, numbers out: loops over pointers and sizes. No tensor, no allocation of results. Chapter: @ref
 /// md_docs_numerics.
 
 /// @defgroup tensor tensor
-/// Tensors, their views and values, files and errors. Includes kernels. Chapter: @ref md_docs_tensors.
+/// @details Tensors, their views and values, files and errors. Includes kernels. Chapter: @ref md_docs_tensors.
 
 /// @defgroup autograd autograd
-/// Values that remember how they were computed, and every gradient rule. Includes tensor. Chapters: @ref
+/// @details Values that remember how they were computed, and every gradient rule. Includes tensor. Chapters: @ref
 /// md_docs_autograd and @ref md_docs_gradients.
 
 /// @defgroup retnet retnet
-/// The paper: decays, rotation, the three forms of retention, the block, the model. Includes autograd. Chapters: @ref
+/// @details The paper: decays, rotation, the three forms of retention, the block, the model. Includes autograd. Chapters: @ref
 /// md_docs_recurrent, @ref md_docs_parallel, @ref md_docs_chunkwise, @ref md_docs_msr.
 
 /// @defgroup train train
-/// Data, optimiser, trainer, checkpoints, the program. Includes retnet. Chapter: @ref md_docs_training.
+/// @details Data, optimiser, trainer, checkpoints, the program. Includes retnet. Chapter: @ref md_docs_training.
 
 /// Everything of the project.
 namespace retnet {

@@ -65,6 +65,7 @@ std::vector<FormDifference> compare(const std::function<Outcome(const std::vecto
   std::vector<FormDifference> list;
   list.push_back(difference("recurrent", run({{Form::recurrent, options.length}}), reference));
   list.push_back(difference("chunkwise", run({{Form::chunkwise, options.length}}), reference));
+  list.push_back(difference("composed", run({{Form::chunkwise, options.length, true}}), reference));
   FormDifference worst{"hand-offs"};
   for (std::int64_t i = 0; i < options.handoffs; ++i) {
     const std::uint64_t stream = kCuts + static_cast<std::uint64_t>(i);
@@ -124,6 +125,7 @@ RetentionCase::RetentionCase(const Config& config, Dtype dtype, const CompareOpt
 
 Outcome RetentionCase::run(const std::vector<Piece>& pieces) const {
   RetentionState state = start;
+  RetentionOptions how = options;
   std::vector<Variable> outputs;
   std::int64_t begin = 0;
   for (const Piece& piece : pieces) {
@@ -131,8 +133,9 @@ Outcome RetentionCase::run(const std::vector<Piece>& pieces) const {
     const auto rotated = [&](const Variable& x) {
       return transpose(rotate_positions(x, theta, state.pos), 1, 2);
     };
-    const Retained retained = retention(piece.form, rotated(cut(q)), rotated(cut(k)), transpose(cut(v), 1, 2),
-                                        state, options, chunk);
+    how.reference = piece.reference;
+    const Retained retained =
+        retention(piece.form, rotated(cut(q)), rotated(cut(k)), transpose(cut(v), 1, 2), state, how, chunk);
     outputs.push_back(retained.o);
     state = retained.state;
     begin += piece.length;
@@ -156,7 +159,7 @@ Outcome run_model(RetNet& model, const Tensor& tokens, const Tensor& targets,
   std::int64_t begin = 0;
   for (const Piece& piece : pieces) {
     ForwardOptions options;
-    options.form = {piece.form, chunk};
+    options.form = {piece.form, chunk, piece.reference};
     outputs.push_back(model.forward(slice(tokens, 1, begin, begin + piece.length), state, options));
     begin += piece.length;
   }
@@ -186,7 +189,8 @@ std::vector<Piece> random_pieces(std::int64_t n, RandomKey key) {
   const std::int64_t longest = std::max<std::int64_t>(1, n / 2);
   for (std::uint64_t i = 0; n > 0; i += 2) {
     const std::int64_t wanted = 1 + kernels::random_bits(key, i) % longest, length = std::min(n, wanted);
-    pieces.push_back({static_cast<Form>(kernels::random_bits(key, i + 1) % 3), length});
+    const std::uint32_t how = kernels::random_bits(key, i + 1);
+    pieces.push_back({static_cast<Form>(how % 3), length, how / 3 % 2 == 1});
     n -= length;
   }
   return pieces;

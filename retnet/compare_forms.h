@@ -14,9 +14,10 @@ namespace retnet {
 struct Piece {
   Form form = Form::parallel;
   std::int64_t length = 0;  ///< steps, >= 1
+  bool reference = false;   ///< the chunkwise form composed of small operations, not fused into one
 };
 
-/// A sequence of n steps cut into pieces of random lengths, each in a random form.
+/// A sequence of n steps cut into pieces of random lengths, each in a random form, the chunkwise one fused or composed.
 std::vector<Piece> random_pieces(std::int64_t n, RandomKey key);
 
 /// What is compared, and on how much.
@@ -33,7 +34,7 @@ struct CompareOptions {
 /// Largest differences of one way to run a sequence from the parallel form, each relative to the largest
 /// number of the tensor it occurs in.
 struct FormDifference {
-  std::string name;      ///< "recurrent", "chunkwise" or "hand-offs"
+  std::string name;      ///< "recurrent", "chunkwise", "composed" (chunkwise, not fused) or "hand-offs"
   double outputs = 0;    ///< outputs, or a model's logits
   double state = 0;      ///< state after the last step
   double gradients = 0;  ///< by q, k, v and the initial state, or by every parameter of a model

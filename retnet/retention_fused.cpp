@@ -1,6 +1,6 @@
 // The chunkwise form as one operation: what training and reading a prompt run. It equals
 // retention_chunkwise(), which is its specification, in value and gradients; the gradient is derived in
-// docs/fused_retention.md.
+// docs/chunkwise.md.
 
 #include <cmath>
 

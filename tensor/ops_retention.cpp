@@ -1,5 +1,6 @@
 #include <algorithm>
-#include <array>
+#include <utility>
+#include <vector>
 
 #include "kernels/retention.h"
 #include "tensor/dispatch.h"
@@ -11,17 +12,16 @@ namespace {
 /// True iff the elements of x, in some order of its dimensions, are all of one stretch of memory, and its
 /// last dimension is the dense one: heads inside steps, say, as projections leave them.
 bool is_permuted_dense(const Tensor& x) {
-  std::array<int, kMaxRank> order{};
-  for (int i = 0; i < x.rank(); ++i) order[static_cast<std::size_t>(i)] = i;
-  std::sort(order.begin(), order.begin() + x.rank(),
-            [&](int a, int b) { return x.strides()[a] > x.strides()[b]; });
+  std::vector<std::pair<std::int64_t, std::int64_t>> dims;  // (stride, size), the innermost first
+  for (int i = 0; i < x.rank(); ++i)
+    if (x.shape()[i] != 1) dims.emplace_back(x.strides()[i], x.shape()[i]);
+  std::sort(dims.begin(), dims.end());
   std::int64_t step = 1;
-  for (int i = x.rank() - 1; i >= 0; --i) {
-    const int d = order[static_cast<std::size_t>(i)];
-    if (x.shape()[d] != 1 && x.strides()[d] != step) return false;
-    step *= x.shape()[d];
+  for (const auto& [stride, size] : dims) {
+    if (stride != step) return false;
+    step *= size;
   }
-  return x.shape()[x.rank() - 1] == 1 || x.strides()[x.rank() - 1] == 1;
+  return x.shape().back() == 1 || x.strides().back() == 1;
 }
 
 Tensor readable(const Tensor& x) { return is_permuted_dense(x) ? x : contiguous(x); }

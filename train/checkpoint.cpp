@@ -119,7 +119,8 @@ TrainerState load_trainer_state(const std::string& folder) {
   const std::string path = folder + "/trainer.json", source = printable(path);
   const Json json = read_json(path);
   const std::int64_t version = json.at("format_version", source).as_int(source + ": format_version");
-  require(version == kFormatVersion, source.c_str(), "required format_version ", kFormatVersion, ", got ", version);
+  require(version == kFormatVersion, source.c_str(), "required format_version ", kFormatVersion, ", got ",
+          version);
   Json rest = Json::object();
   for (const Json::Member& member : json.items(source))
     if (member.key != "crc32") rest.set(member.key, member.value);
@@ -132,7 +133,8 @@ TrainerState load_trainer_state(const std::string& folder) {
               " in the same folder is damaged, or of another checkpoint: its checksum differs");
   TrainerState state;
   state.step = json.at("step", source).as_int(source + ": step");
-  for (const Json& name : json.at("data", source).elements(source)) state.data.push_back(name.as_string(source));
+  for (const Json& name : json.at("data", source).elements(source))
+    state.data.push_back(name.as_string(source));
   state.data_size = json.at("data_size", source).as_int(source + ": data_size");
   state.data_hash = from_hex(json.at("data_fnv1a", source).as_string(source), source + ": data_fnv1a");
   fields_from_json(state.settings, json.at("settings", source), source);
@@ -155,7 +157,8 @@ void load_optimizer(const std::string& folder, Optimizer& optimizer) {
     const Tensor& value = by_name[parameter.name + which];
     const Variable& w = parameter.variable;
     require(value.defined() && value.shape() == w.shape() && value.dtype() == w.dtype(), source.c_str(),
-            parameter.name, which, " is missing or does not have shape ", w.shape(), " and dtype ", w.dtype());
+            parameter.name, which, " is missing or does not have shape ", w.shape(), " and dtype ",
+            w.dtype());
     return value;
   };
   for (std::size_t i = 0; i < parameters.size(); ++i)
@@ -178,7 +181,8 @@ void save_checkpoint(const std::string& run, RetNet& model, Optimizer& optimizer
   fresh.keep = true;
   fsync_directory(run);
   for (const std::int64_t step : checkpoint_steps(run))
-    if (step > state.step || (step < state.step && --keep < 1)) remove_checkpoint(checkpoint_folder(run, step));
+    if (step > state.step || (step < state.step && --keep < 1))
+      remove_checkpoint(checkpoint_folder(run, step));
 }
 
 std::optional<std::string> newest_checkpoint(const std::string& run) {
@@ -187,13 +191,15 @@ std::optional<std::string> newest_checkpoint(const std::string& run) {
     const std::string folder = checkpoint_folder(run, step);
     try {
       try_load(folder);
-      if (!problem.empty()) std::cerr << "retnet: " << problem << "; going back to " << printable(folder) << '\n';
+      if (!problem.empty())
+        std::cerr << "retnet: " << problem << "; going back to " << printable(folder) << '\n';
       return folder;
     } catch (const Error& error) {
       if (problem.empty()) problem = error.what();
     }
   }
-  require(problem.empty(), printable(run).c_str(), "no checkpoint in this folder loads; the newest: ", problem);
+  require(problem.empty(), printable(run).c_str(),
+          "no checkpoint in this folder loads; the newest: ", problem);
   return std::nullopt;
 }
 
@@ -203,7 +209,8 @@ std::optional<std::string> resume_folder(const std::string& run) {
 }
 
 std::string model_folder(const std::string& path) {
-  require(exists(path), printable(path).c_str(), "there is no such folder; give one that `retnet train` wrote");
+  require(exists(path), printable(path).c_str(),
+          "there is no such folder; give one that `retnet train` wrote");
   if (exists(path + "/config.json") && exists(path + "/model.safetensors")) return path;
   const auto folder = newest_checkpoint(path);
   require(folder.has_value(), printable(path).c_str(),

@@ -9,6 +9,7 @@
 #include "train/optimizer.h"
 #include "train/output.h"
 #include "train/presets.h"
+#include "train/ways.h"
 
 namespace retnet {
 namespace {
@@ -70,7 +71,7 @@ class Report {
       return;
     }
     std::string which = "  " + m.which;
-    which.resize(std::max<std::size_t>(which.size() + 1, 36), ' ');
+    which.resize(std::max<std::size_t>(which.size() + 1, 42), ' ');
     std::string value =
         m.value < 1000 ? formatted("%.1f", m.value) : with_commas(static_cast<std::int64_t>(m.value));
     value.insert(0, value.size() < 12 ? 12 - value.size() : 0, ' ');
@@ -104,15 +105,17 @@ void bench_training(const Report& report, const Given& given, double budget) {
   const TrainSettings settings = preset_settings(given.preset);
   RetNet model(preset(given.preset));
   Optimizer optimizer(model.parameters());
-  const Tensor tokens = random_tokens(settings.batch, settings.window, 1);
-  const Tensor targets = random_tokens(settings.batch, settings.window, 2);
+  const std::int64_t batch = given.quick ? std::min<std::int64_t>(4, settings.batch) : settings.batch;
+  const Tensor tokens = random_tokens(batch, settings.window, 1);
+  const Tensor targets = random_tokens(batch, settings.window, 2);
   std::ostringstream heading;
-  heading << "training steps of preset " << given.preset << ", batch " << settings.batch << ", window "
+  heading << "training steps of preset " << given.preset << ", batch " << batch << ", window "
           << settings.window;
   report.heading(heading.str());
-  for (const Form form : {Form::parallel, Form::chunkwise}) {
+  for (const Way& way : kWays) {
+    if (way.form == Form::recurrent) continue;  // nobody trains in it
     ForwardOptions options;
-    options.form.form = form;
+    options.form = way.options();
     std::int64_t step = 0;
     const double seconds = median_seconds(budget, [&] {
       optimizer.zero_grad();
@@ -120,8 +123,8 @@ void bench_training(const Report& report, const Given& given, double budget) {
       ++step;
       optimizer.step(settings, step, optimizer.gradient_norm(step));
     });
-    const auto count = static_cast<double>(settings.batch * settings.window);
-    report.add({"training", Names<Form>::list[static_cast<std::size_t>(form)], "tokens/s", count / seconds});
+    const auto count = static_cast<double>(batch * settings.window);
+    report.add({"training", way.name, "tokens/s", count / seconds});
   }
 }
 
@@ -132,11 +135,11 @@ void bench_forward(const Report& report, const Given& given, double budget) {
   for (const std::int64_t length :
        given.quick ? std::vector<std::int64_t>{256} : std::vector<std::int64_t>{256, 1024, 2048}) {
     const Tensor tokens = random_tokens(1, length, 3);
-    for (const Form form : {Form::parallel, Form::chunkwise, Form::recurrent}) {
+    for (const Way& way : kWays) {
       ForwardOptions options;
-      options.form.form = form;
+      options.form = way.options();
       const double seconds = median_seconds(budget, [&] { model.forward(tokens, options); });
-      const std::string name = Names<Form>::list[static_cast<std::size_t>(form)];
+      const std::string name = way.name;
       report.add({"forward", name + ", " + std::to_string(length) + " tokens", "tokens/s",
                   static_cast<double>(length) / seconds});
     }

@@ -15,6 +15,7 @@ struct Given {
   std::string model;
   std::vector<std::string> data;
   Form form = Form::chunkwise;
+  bool reference = false;
   std::int64_t window = 0, batch = 16;
   std::optional<double> held_out;
 };
@@ -57,7 +58,7 @@ int run(const Given& given) {
           data.held_out_size());
   const std::int64_t window = given.window > 0 ? given.window : trained ? trained->settings.window : 256;
   FormOptions form;
-  form.form = given.form;
+  form.form = given.form, form.reference = given.reference;
   const Evaluation result = evaluate(model, data, window, given.batch, form);
 
   const bool all = data.train_size() == 0;
@@ -98,6 +99,7 @@ Command eval_command() {
   };
   command.options.push_back(held_out);
   command.add("--form", "NAME", given->form, "parallel, recurrent or chunkwise");
+  command.add_switch("--reference", given->reference, "compute the chunkwise form composed, not fused");
   command.add("--window", "N", given->window, "bytes per window").fallback = "as trained, or 256";
   command.add("--batch", "N", given->batch, "windows at a time");
   command.add_threads();

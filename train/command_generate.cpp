@@ -58,10 +58,9 @@ Command generate_command() {
       "Reads the prompt in the chunkwise form and goes on in the recurrent form: a byte costs the same "
       "however long the "
       "text has become. The same seed gives the same text, on any number of threads.";
-  command.examples = {
-      "retnet generate --model runs/first --prompt \"Retention \"",
-      "retnet generate --model runs/first --prompt-file start.txt --temperature 0.8 --top-p 0.95",
-      "retnet generate --model runs/first --prompt \"The \" --temperature 0 --tokens 100"};
+  command.examples = {"retnet generate --model runs/first --prompt \"Retention \"",
+                      "retnet generate --model runs/first --prompt-file a.txt --top-p 0.95",
+                      "retnet generate --model runs/first --prompt \"The \" --temperature 0"};
   command.add("--model", "DIR", given->model, "a run or a checkpoint").required = true;
   command.add("--prompt", "TEXT", given->prompt, "what to continue");
   command.add("--prompt-file", "FILE", given->prompt_file, "the same, from a file");

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <memory>
 
@@ -6,14 +7,12 @@
 #include "retnet/model.h"
 #include "train/commands.h"
 #include "train/output.h"
-#include "train/settings.h"
+#include "train/ways.h"
 
 namespace retnet {
 namespace {
 
 constexpr double kBound = 1e-6;
-constexpr Form kForms[] = {Form::parallel, Form::recurrent, Form::chunkwise};
-
 struct Given {
   std::vector<Override> config;
   std::int64_t batch = 2, length = 7, elements = 20, seed = 1;
@@ -40,14 +39,17 @@ struct Checked {
   double worst = 0, largest = 0;  // relative error, and gradient
 };
 
-// Compares dL/dw with central differences at `elements` places of one parameter, spread evenly.
+// Compares dL/dw with central differences at `elements` places of one parameter, spread evenly from the one
+// with the largest gradient on.
 Checked check_parameter(Variable& w, const Tensor& gradient, std::int64_t elements, const auto& loss) {
   const Tensor before = clone(w.value());
   const std::vector<double> values = before.to_vector<double>(), rule = gradient.to_vector<double>();
   const std::int64_t count = elements == 0 ? before.size() : std::min(elements, before.size());
+  const auto smaller = [](double a, double b) { return std::abs(a) < std::abs(b); };
+  const std::int64_t first = std::max_element(rule.begin(), rule.end(), smaller) - rule.begin();
   Checked checked;
   for (std::int64_t c = 0; c < count; ++c) {
-    const auto i = static_cast<std::size_t>(c * before.size() / count);
+    const auto i = static_cast<std::size_t>((first + c * before.size() / count) % before.size());
     const double h = 1e-5 * std::max(1.0, std::abs(values[i]));
     const auto loss_at = [&](double value) {
       std::vector<double> moved = values;
@@ -90,12 +92,12 @@ std::vector<std::vector<std::string>> check_model(const Given& given, const Conf
     variables.push_back(parameter.variable);
     rows.push_back({parameter.name, shape.str()});
   }
-  for (const Form form : kForms) {
+  for (const Way& way : kWays) {
     ForwardOptions options;
-    options.form.form = form;
+    options.form = way.options();
     const std::vector<Tensor> rules =
         gradients(model.loss(tokens, targets, options), Tensor::scalar(1, Dtype::f64), variables);
-    rows[0].push_back(Names<Form>::list[static_cast<std::size_t>(form)]);
+    rows[0].push_back(way.name);
     for (std::size_t p = 0; p < parameters.size(); ++p) {
       const Checked checked = check_parameter(variables[p], rules[p], given.elements, [&] {
         const NoGrad no_grad;

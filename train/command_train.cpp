@@ -1,3 +1,5 @@
+#include <unistd.h>
+
 #include <iostream>
 #include <memory>
 
@@ -88,10 +90,22 @@ void print_result(const Run& run, const RunResult& result) {
   print(out.str());
 }
 
+// Weights, gradients and two moments, before any activation. The system would give the memory and then end
+// the program.
+void require_memory(const Config& config) {
+  const double needed = 16.0 * static_cast<double>(config.parameters());
+  const double present =
+      static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
+  require(needed <= present, "train", "the config's ", with_commas(config.parameters()), " parameters need ",
+          formatted("%.0f", needed / 0x1p30), " GiB to be trained, this machine has ",
+          formatted("%.0f", present / 0x1p30), " GiB");
+}
+
 int run(const Given& given) {
   require(given.device == "cpu", "--device", given.device,
           " is not in this build; configure with -DRETNET_GPU=amd or nvidia, or use --device cpu");
   const Run run = make_run(given);
+  require_memory(run.config);
   RunResult result;
   {
     const InterruptFlag stop;

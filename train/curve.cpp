@@ -54,7 +54,8 @@ Axis step_axis(double last) {
   return axis;
 }
 
-/// The loss on a logarithmic scale, for most of a run happens where it is small. Ticks are as round as there is room.
+/// The loss on a logarithmic scale, for most of a run happens where it is small. Ticks are as round as there
+/// is room.
 Axis loss_axis(const Points& a, const Points& b) {
   double low = INFINITY, high = 1e-6;
   for (const Points* points : {&a, &b})
@@ -62,8 +63,14 @@ Axis loss_axis(const Points& a, const Points& b) {
   low = std::max(1e-6, std::min(low, high));
   const double room = std::max(1.04, std::pow(high / low, 0.04));
   Axis axis{low / room, high * room, kBottom, kTop, true, {}};
-  const std::vector<std::vector<double>> rounds{
-      {1}, {2, 5}, {3}, {1.5, 4, 7}, {2.5}, {1.2, 1.7, 6, 8}, {2.2, 2.7, 3.5, 4.5}, {1.1, 1.3, 1.4, 1.6, 1.8}};
+  const std::vector<std::vector<double>> rounds{{1},
+                                                {2, 5},
+                                                {3},
+                                                {1.5, 4, 7},
+                                                {2.5},
+                                                {1.2, 1.7, 6, 8},
+                                                {2.2, 2.7, 3.5, 4.5},
+                                                {1.1, 1.3, 1.4, 1.6, 1.8}};
   for (const std::vector<double>& factors : rounds)
     for (int decade = -6; decade <= 6; ++decade)
       for (const double factor : factors) {
@@ -105,34 +112,37 @@ Points thinned(const Points& points, const Axis& x) {
   return thin;
 }
 
-std::string text(double x, double y, const std::string& kind, const std::string& anchor, const std::string& words) {
-  return "<text class=\"" + kind + "\" x=\"" + fixed(x, 1) + "\" y=\"" + fixed(y, 1) + "\" text-anchor=\"" + anchor +
-         "\">" + words + "</text>\n";
+std::string text(double x, double y, const std::string& kind, const std::string& anchor,
+                 const std::string& words) {
+  return "<text class=\"" + kind + "\" x=\"" + fixed(x, 1) + "\" y=\"" + fixed(y, 1) + "\" text-anchor=\"" +
+         anchor + "\">" + words + "</text>\n";
 }
 
 std::string line(const std::string& kind, double x1, double y1, double x2, double y2) {
-  return "<line class=\"" + kind + "\" x1=\"" + fixed(x1, 1) + "\" y1=\"" + fixed(y1, 1) + "\" x2=\"" + fixed(x2, 1) +
-         "\" y2=\"" + fixed(y2, 1) + "\"/>\n";
+  return "<line class=\"" + kind + "\" x1=\"" + fixed(x1, 1) + "\" y1=\"" + fixed(y1, 1) + "\" x2=\"" +
+         fixed(x2, 1) + "\" y2=\"" + fixed(y2, 1) + "\"/>\n";
 }
 
 std::string curve(const std::string& kind, const Points& points, const Axis& x, const Axis& y) {
   if (points.empty()) return "";
   std::string svg = "<polyline class=\"" + kind + "\" points=\"";
-  for (const auto& [step, loss] : points) svg += fixed(x.place(step), 1) + "," + fixed(y.place(loss), 1) + " ";
+  for (const auto& [step, loss] : points)
+    svg += fixed(x.place(step), 1) + "," + fixed(y.place(loss), 1) + " ";
   svg.back() = '"';
   return svg + "/>\n";
 }
 
 std::string dot(const Point& point, const Axis& x, const Axis& y) {
-  return "<circle class=\"dot\" cx=\"" + fixed(x.place(point.first), 1) + "\" cy=\"" + fixed(y.place(point.second), 1) +
-         "\" r=\"2.6\"/>\n";
+  return "<circle class=\"dot\" cx=\"" + fixed(x.place(point.first), 1) + "\" cy=\"" +
+         fixed(y.place(point.second), 1) + "\" r=\"2.6\"/>\n";
 }
 
 std::string axes(const Axis& x, const Axis& y) {
   std::string svg;
   for (const Tick& tick : y.ticks) {
     const double at = y.place(tick.value);
-    svg += line("grid", kLeft, at, kRight, at) + text(kLeft - 9, at + 4, "tick", "end", fixed(tick.value, tick.digits));
+    svg += line("grid", kLeft, at, kRight, at) +
+           text(kLeft - 9, at + 4, "tick", "end", fixed(tick.value, tick.digits));
   }
   for (const Tick& tick : x.ticks) {
     const double at = x.place(tick.value);
@@ -152,8 +162,8 @@ std::string legend(std::size_t reach, bool training, bool held_out) {
     svg += line("training", x, y, x + 26, y) + text(x + 33, y + 4, "label", "start", "training" + mean);
   }
   if (held_out)
-    svg += line("held", kRight - 85, y, kRight - 59, y) +
-           "<circle class=\"dot\" cx=\"" + fixed(kRight - 72, 1) + "\" cy=\"" + fixed(y, 1) + "\" r=\"2.6\"/>\n" +
+    svg += line("held", kRight - 85, y, kRight - 59, y) + "<circle class=\"dot\" cx=\"" +
+           fixed(kRight - 72, 1) + "\" cy=\"" + fixed(y, 1) + "\" r=\"2.6\"/>\n" +
            text(kRight - 52, y + 4, "label", "start", "held out");
   return svg;
 }
@@ -170,11 +180,13 @@ std::string last_values(const Points& training, const Points& held_out, const Ax
   std::string svg;
   const double x = kRight + 7;
   if (!training.empty()) svg += text(x, train_at + 4, "value", "start", fixed(training.back().second, 3));
-  if (!held_out.empty()) svg += text(x, held_at + 4, "value heldvalue", "start", fixed(held_out.back().second, 3));
+  if (!held_out.empty())
+    svg += text(x, held_at + 4, "value heldvalue", "start", fixed(held_out.back().second, 3));
   return svg;
 }
 
-// Blue and orange are told apart by every kind of colour vision; both have enough contrast on either background.
+// Blue and orange are told apart by every kind of colour vision; both have enough contrast on either
+// background.
 constexpr const char* kHead =
     R"(<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 760 440" width="760" height="440" role="img">
 <style>
@@ -212,20 +224,23 @@ std::string loss_curve(const LogRecords& records) {
   for (const LogStep& r : records.steps) training.push_back({static_cast<double>(r.step), r.loss});
   for (const LogEvaluation& r : records.evaluations)
     held_out.push_back({static_cast<double>(r.step), r.held_out.nats});
-  const double last = std::max(training.empty() ? 0 : training.back().first, held_out.empty() ? 0 : held_out.back().first);
+  const double last =
+      std::max(training.empty() ? 0 : training.back().first, held_out.empty() ? 0 : held_out.back().first);
   const Axis x = step_axis(last), y = loss_axis(training, held_out);
   const std::size_t reach = training.size() / 100;
   const Points mean = smoothed(training, reach);
 
   std::string svg = kHead;
   svg += "<title>Loss over " + fixed(last, 0) + " steps</title>\n";
-  svg += "<rect class=\"paper\" width=\"" + fixed(kWidth, 0) + "\" height=\"" + fixed(kHeight, 0) + "\" rx=\"6\"/>\n";
+  svg += "<rect class=\"paper\" width=\"" + fixed(kWidth, 0) + "\" height=\"" + fixed(kHeight, 0) +
+         "\" rx=\"6\"/>\n";
   svg += axes(x, y);
   if (reach > 0) svg += curve("each", thinned(training, x), x, y);
   svg += curve("training", thinned(mean, x), x, y) + curve("held", held_out, x, y);
   if (held_out.size() <= 60)
     for (const Point& point : held_out) svg += dot(point, x, y);
-  return svg + legend(reach, !training.empty(), !held_out.empty()) + last_values(mean, held_out, y) + "</svg>\n";
+  return svg + legend(reach, !training.empty(), !held_out.empty()) + last_values(mean, held_out, y) +
+         "</svg>\n";
 }
 
 }  // namespace retnet

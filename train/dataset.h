@@ -22,8 +22,8 @@ class Dataset {
   /// @throws Error naming the file that is missing, unreadable, a directory or empty
   Dataset(const std::vector<std::string>& files, double held_out);
 
-  std::int64_t size() const;                                         ///< bytes in all
-  std::int64_t train_size() const { return train_size_; }            ///< bytes to train on
+  std::int64_t size() const;                               ///< bytes in all
+  std::int64_t train_size() const { return train_size_; }  ///< bytes to train on
   std::int64_t held_out_size() const { return size() - train_size_; }
   std::uint64_t hash() const { return hash_; }  ///< of the bytes, FNV-1a 64: a checkpoint refuses other data
 
@@ -35,8 +35,8 @@ class Dataset {
   Batch train_batch(std::int64_t batch, std::int64_t window, std::int64_t seed, std::int64_t step,
                     std::int64_t part) const;
 
-  /// The held-out part as consecutive windows: number i predicts its bytes i window + 1 .. (i + 1) window, the last
-  /// one perhaps fewer, so all windows together predict every byte but the first, once.
+  /// The held-out part as consecutive windows: number i predicts its bytes i window + 1 .. (i + 1) window,
+  /// the last one perhaps fewer, so all windows together predict every byte but the first, once.
   std::int64_t held_out_windows(std::int64_t window) const;
   /// Bytes that window i predicts: `window`, or fewer for the last one.
   std::int64_t held_out_length(std::int64_t i, std::int64_t window) const;

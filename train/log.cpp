@@ -63,7 +63,8 @@ LogRecords read_log(const std::string& path, std::int64_t last_step) {
       const std::string source = printable(path) + ": line " + std::to_string(number);
       if (!add_line(records, std::string_view(text).substr(begin, end - begin), last_step, source)) break;
     } catch (const Error& error) {
-      // What a crash leaves may be damaged, but only beyond what was on the disk when the checkpoint was written.
+      // What a crash leaves may be damaged, but only beyond what was on the disk when the checkpoint was
+      // written.
       const bool reached = !records.steps.empty() && records.steps.back().step >= last_step;
       if (reached || end + 1 == text.size()) break;
       throw Error(std::string(error.what()) + "; the log is damaged: move it away to go on without it");

@@ -16,11 +16,12 @@ namespace retnet {
 /// What a step leaves in the log.
 struct LogStep {
   std::int64_t step = 0;
-  double loss = 0;           ///< nats per byte, mean over the step's windows, before the update
+  double loss = 0;  ///< nats per byte, mean over the step's windows, before the update
   double learning_rate = 0;
   double gradient_norm = 0;  ///< before clipping
   std::int64_t tokens = 0;   ///< trained on since step 1
-  double seconds = 0;        ///< of training since step 1, over all processes; the only field that is not reproducible
+  double seconds = 0;        ///< of training since step 1, over all processes; the only field that a resumed
+                             ///< or repeated run does not reproduce
 };
 
 /// What an evaluation after a step leaves in the log.
@@ -56,7 +57,7 @@ class Log {
   /// Waits until all lines are on the disk.
   void sync();
 
-  double seconds() const { return seconds_; }                       ///< of the last step's line
+  double seconds() const { return seconds_; }                        ///< of the last step's line
   std::int64_t last_evaluation() const { return last_evaluation_; }  ///< its step; 0 before the first
 
  private:

@@ -7,7 +7,8 @@ namespace retnet {
 Optimizer::Optimizer(std::vector<Parameter> parameters) : parameters_(std::move(parameters)) {
   for (const Parameter& p : parameters_) {
     const Tensor& w = p.variable.value();
-    moments_.push_back({Tensor::zeros(w.shape(), w.dtype(), w.device()), Tensor::zeros(w.shape(), w.dtype(), w.device())});
+    moments_.push_back(
+        {Tensor::zeros(w.shape(), w.dtype(), w.device()), Tensor::zeros(w.shape(), w.dtype(), w.device())});
   }
 }
 

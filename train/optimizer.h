@@ -22,7 +22,8 @@ class Optimizer {
   /// @throws Error naming the step and the first parameter whose gradient is missing or not finite
   double gradient_norm(std::int64_t step) const;
 
-  /// One step, counted from 1; scales gradients down to settings.clip where `norm` is larger, and forgets them.
+  /// One step, counted from 1; scales gradients down to settings.clip where `norm` is larger, and forgets
+  /// them.
   void step(const TrainSettings& settings, std::int64_t step, double norm);
 
   void zero_grad();

@@ -76,7 +76,8 @@ std::string Progress::line() const {
   if (seen_ == 0) return text;
   text += "  " + thousands(rate_) + " tokens/s";
   // Evaluations and checkpoints take time too, so what is left is judged by all the time that has passed.
-  const double per_step = elapsed(begin_) / static_cast<double>(std::max<std::int64_t>(1, done_ - done_before_));
+  const double per_step =
+      elapsed(begin_) / static_cast<double>(std::max<std::int64_t>(1, done_ - done_before_));
   if (done_ < steps_) return text + "  " + duration(per_step * static_cast<double>(steps_ - done_)) + " left";
   return text + "  " + duration(elapsed(begin_)) + " in all";
 }
@@ -89,7 +90,8 @@ void Progress::show(bool stay) {
     *out_ << text << std::endl;
     return;
   }
-  const std::size_t blanks = width_ > text.size() ? width_ - text.size() : 0;  // over the rest of a longer line
+  const std::size_t blanks =
+      width_ > text.size() ? width_ - text.size() : 0;  // over the rest of a longer line
   *out_ << '\r' << text << std::string(blanks, ' ');
   if (stay) *out_ << '\n';
   out_->flush();

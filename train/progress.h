@@ -11,8 +11,8 @@
 
 namespace retnet {
 
-/// A line like "step 120/1000  loss 2.412  held out 2.497  16,304 tokens/s  41 s left". On a terminal it is written
-/// over and over; elsewhere there is one line per interval. Evaluations always leave a line.
+/// A line like "step 120/1000  loss 2.412  held out 2.497  16,304 tokens/s  41 s left". On a terminal it is
+/// written over and over; elsewhere there is one line per interval. Evaluations always leave a line.
 class Progress {
  public:
   /// @param out    where to write; nullptr stays silent

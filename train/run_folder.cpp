@@ -62,7 +62,8 @@ void create_folder(const std::string& path) {
   std::error_code error;
   fs::create_directories(path, error);
   // A link to a folder is none to create_directories, but good enough.
-  require(!error || fs::is_directory(path), printable(path).c_str(), "cannot create the folder: ", error.message());
+  require(!error || fs::is_directory(path), printable(path).c_str(),
+          "cannot create the folder: ", error.message());
 }
 
 void remove_folder(const std::string& path) {
@@ -73,8 +74,10 @@ void remove_folder(const std::string& path) {
 RunLock::RunLock(const std::string& run) {
   const std::string path = run + "/.lock";
   descriptor_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-  require(descriptor_ >= 0, printable(path).c_str(), "cannot write: ", std::generic_category().message(errno));
-  if (::flock(descriptor_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return;  // some file systems have no locks
+  require(descriptor_ >= 0, printable(path).c_str(),
+          "cannot write: ", std::generic_category().message(errno));
+  if (::flock(descriptor_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
+    return;  // some file systems have no locks
   ::close(descriptor_);
   fail(printable(run).c_str(), "another process trains in this folder; wait for it, or choose another one");
 }

@@ -1,5 +1,5 @@
 /// @file
-/// The folder of a run: which checkpoints are in it, what interrupted writes left there, and who may write to it.
+/// The folder of a run: which checkpoints are in it, what interrupted writes left, and who may write to it.
 #pragma once
 
 #include <cstdint>
@@ -24,8 +24,8 @@ void create_folder(const std::string& path);
 /// Removes a folder and everything in it, as far as possible.
 void remove_folder(const std::string& path);
 
-/// While it lives, no other RunLock of the same folder can be made, in this process or another. Released with the
-/// process, however that ends. The file `RUN/.lock` stays behind and means nothing by itself.
+/// While it lives, no other RunLock of the same folder can be made, in this process or another. Released with
+/// the process, however that ends. The file `RUN/.lock` stays behind and means nothing by itself.
 class RunLock {
  public:
   /// @throws Error when somebody else holds it, or the folder cannot be written

@@ -34,7 +34,8 @@ void TrainSettings::validate() const {
   check_fraction("beta2", beta2);
   require(weight_decay >= 0 && weight_decay <= 1e3, "settings", "weight_decay must be in [0, 1000], got ",
           weight_decay);
-  require(clip >= 0 && std::isfinite(clip), "settings", "clip must be 0 (off) or a positive number, got ", clip);
+  require(clip >= 0 && std::isfinite(clip), "settings", "clip must be 0 (off) or a positive number, got ",
+          clip);
   check_fraction("dropout", dropout);
   check_fraction("held_out", held_out);
   check_range("eval_every", eval_every, 0, kLargest);

@@ -34,7 +34,7 @@ struct TrainSettings {
   Form form = Form::chunkwise;  ///< in which training runs
   double learning_rate = 3e-3;  ///< at the end of the warm-up
   Decay decay = Decay::linear;
-  std::int64_t warmup = 50;          ///< steps of linear warm-up
+  std::int64_t warmup = 50;          ///< steps of linear warm-up; a shorter run ends within it
   double final_lr = 0.1;             ///< learning rate at the end, as a fraction
   double beta1 = 0.9, beta2 = 0.98;  ///< of AdamW
   double weight_decay = 0.05;        ///< decoupled, on matrices only

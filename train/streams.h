@@ -3,13 +3,13 @@
 ///
 /// A RandomKey is (seed, stream). All of a run's numbers share its seed, so the streams must differ:
 ///
-///     stream = purpose (2 bits) | step (31 bits) | part (16 bits) | layer (14 bits)        of 63 bits
+///     stream = purpose (2 bits) | step (31 bits) | part (16 bits) | layer (14 bits)
 ///
-///     purpose 0  initial weights: step and part are 0, RetNet counts its parameters in the low bits
-///     purpose 1  windows of the data: one stream per step and part, numbers 2 row and 2 row + 1 of it for each row
-///     purpose 2  dropout: one stream per step, part and layer; RetNet adds the layer
+/// purpose 0: initial weights. Step and part are 0, and RetNet counts its parameters in the low bits.
+/// purpose 1: windows of the data. One stream per step and part, two of its numbers for each row.
+/// purpose 2: dropout. One stream per step, part and layer; RetNet adds the layer.
 ///
-/// Sampling of text has a seed of its own and never shares a run's.
+/// Sampling (retnet/generate.cpp) has a seed of its own and one stream, which is none of these.
 #pragma once
 
 #include "retnet/block.h"

@@ -35,21 +35,25 @@ void require_empty(const std::string& out) {
 }
 
 /// @throws Error naming the first member in which two objects of the same kind differ, apart from `free`
-void require_same(const Json& begun, const Json& given, const std::vector<std::string>& free, const std::string& out) {
+void require_same(const Json& begun, const Json& given, const std::vector<std::string>& free,
+                  const std::string& out) {
   for (const Json::Member& member : begun.items()) {
     if (std::find(free.begin(), free.end(), member.key) != free.end()) continue;
     const Json& now = given.at(member.key);
     require(now == member.value, printable(out).c_str(), "the run was begun with ", member.key, " ",
-            member.value.dump(), ", got ", now.dump(), "; leave it as it was, or begin a run in another folder");
+            member.value.dump(), ", got ", now.dump(),
+            "; leave it as it was, or begin a run in another folder");
   }
 }
 
 /// @throws Error unless `run` continues the one that `begun` and its config.json in `folder` describe
-void require_same_run(const std::string& folder, const TrainerState& begun, const Run& run, const Dataset& data) {
+void require_same_run(const std::string& folder, const TrainerState& begun, const Run& run,
+                      const Dataset& data) {
   const Json config = read_json(folder + "/config.json");
-  require_same(to_json(config_from_json(config, printable(folder) + "/config.json")), to_json(run.config), {}, run.out);
+  require_same(to_json(config_from_json(config, printable(folder) + "/config.json")), to_json(run.config), {},
+               run.out);
   // These change no weight. Without a decay, neither does the number of steps: more may be asked for.
-  std::vector<std::string> free{"save_every", "eval_every", "eval_windows"};
+  std::vector<std::string> free{"save_every", "eval_every", "eval_windows", "recompute"};
   if (run.settings.decay == Decay::constant) free.push_back("steps");
   require_same(fields_to_json(begun.settings), fields_to_json(run.settings), free, run.out);
   require(run.settings.steps >= begun.step, printable(run.out).c_str(), "the run has done ", begun.step,
@@ -63,14 +67,15 @@ void require_same_run(const std::string& folder, const TrainerState& begun, cons
 Dataset open_data(const Run& run) {
   run.config.validate();
   run.settings.validate();
-  require(run.config.vocab >= 256, "train", "tokens are bytes, so vocab must be at least 256, got ", run.config.vocab);
+  require(run.config.vocab >= 256, "train", "tokens are bytes, so vocab must be at least 256, got ",
+          run.config.vocab);
   Dataset data(run.data, run.settings.held_out);
   data.require_window(run.settings.window);
   return data;
 }
 
-/// What a run consists of while it goes on. Everything a step draws from is a function of the seed and its number, so
-/// weights, moments and that number are all there is to continue from.
+/// What a run consists of while it goes on. Everything a step draws from is a function of the seed and its
+/// number, so weights, moments and that number are all there is to continue from.
 class Trainer {
  public:
   Trainer(const Run& run, const std::atomic<bool>& stop);
@@ -115,8 +120,8 @@ Trainer::Trainer(const Run& run, const std::atomic<bool>& stop)
   remove_leftovers(out_);
   begin_or_resume();
   log_ = std::make_unique<Log>(out_ + "/log.jsonl", state_.step);
-  progress_ = std::make_unique<Progress>(run.quiet ? nullptr : &std::cerr, ::isatty(STDERR_FILENO) == 1, state_.step,
-                                         settings_.steps);
+  progress_ = std::make_unique<Progress>(run.quiet ? nullptr : &std::cerr, ::isatty(STDERR_FILENO) == 1,
+                                         state_.step, settings_.steps);
 }
 
 const std::string& Trainer::prepare(const std::string& out) {
@@ -203,8 +208,8 @@ void Trainer::fail_at_loss(std::int64_t step, double loss) {
   std::string culprit;
   for (const Parameter& parameter : model_.parameters())
     if (culprit.empty() && !std::isfinite(sum_squares(parameter.variable.value()))) culprit = parameter.name;
-  fail("train", "the loss at step ", step, " is ", loss, culprit.empty() ? "" : "; the weights are not finite from ",
-       culprit, culprit.empty() ? "" : " on");
+  fail("train", "the loss at step ", step, " is ", loss,
+       culprit.empty() ? "" : "; the weights are not finite from ", culprit, culprit.empty() ? "" : " on");
 }
 
 bool Trainer::evaluation_due() const {

@@ -31,7 +31,10 @@ struct RunResult {
   std::int64_t tokens = 0;   ///< trained on in this process
 };
 
-/// Trains, and writes `out`/config.json, log.jsonl, loss.svg and checkpoints. Progress goes to stderr.
+/// Trains, and writes `out`/config.json, trainer.json, log.jsonl, loss.svg and checkpoints. Progress goes to
+/// stderr. A run that resumes must have the config, the data and the settings that it was begun with, but for
+/// save_every, eval_every, eval_windows and recompute, which change no weight, and for steps where the
+/// learning rate has no decay.
 /// @param stop  set it (from a signal handler, say) to end after the current step, with a checkpoint
 /// @throws Error for bad settings or data; when `out` holds another run; and at the first loss or gradient
 /// that is not

@@ -46,12 +46,14 @@ std::int64_t divide_up(std::int64_t x, std::int64_t y) { return (x + y - 1) / y;
 
 template <class A>
 Grid choose_grid(const Matmul& s, std::int64_t batch) {
-  const std::int64_t panels = divide_up(s.n, kPanel<A>);
-  std::int64_t down = divide_up(s.m, kMaxRows), across = divide_up(panels * kPanel<A>, kMaxColumns);
+  // A tile of few rows should not be narrower than the kernel that reads B where it lies.
+  const std::int64_t unit = direct_vectors(static_cast<int>(std::min<std::int64_t>(s.m, kRows))) * kLanes<A>;
+  const std::int64_t units = divide_up(s.n, unit);
+  std::int64_t down = divide_up(s.m, kMaxRows), across = divide_up(units * unit, kMaxColumns);
   const auto work = [&] { return (s.m / down + kPackingRows) * (s.n / across) * s.k; };
   while (batch * down * across < kWantedTiles && work() >= 2 * kMinWork)
     (s.m * across >= s.n * down ? down : across) *= 2;  // the longer side of a tile
-  const std::int64_t rows = divide_up(s.m, down), columns = divide_up(panels, across) * kPanel<A>;
+  const std::int64_t rows = divide_up(s.m, down), columns = divide_up(units, across) * unit;
   return {divide_up(s.m, rows), divide_up(s.n, columns), rows, columns};
 }
 

@@ -1,6 +1,6 @@
 // Chunkwise retention, Eq. (7), one head of one sequence per thread, chunk after chunk. Everything between
 // reading q, k, v and writing o stays in a scratch that fits the second-level cache. The gradient is derived
-// in docs/fused_retention.md; names: d = gradient, U = o before its division by c, S = state.
+// in docs/chunkwise.md; names: d = gradient, U = o before its division by c, S = state.
 
 #include "kernels/retention.h"
 
@@ -139,7 +139,7 @@ void forward_chunk(const Chunk<T>& c, std::int64_t dk, std::int64_t dv, const T*
   }
 }
 
-/// dU = do / c and, when c is differentiated, the gradient of the row sums, from o = U / c:
+/// Eq. (G13): dU = do / c and, when c is differentiated, the gradient of the row sums, from o = U / c:
 /// dc = -sum(do o) / c, which reaches q_i z_i where it, and not sqrt(s_i), was the larger.
 template <class T>
 void divisor_grad(const Chunk<T>& c, std::int64_t dv, bool differentiate, const T* row_sums,
@@ -163,6 +163,7 @@ struct ChunkGradients {
   T *dS, *dz;
 };
 
+/// Eq. (G10) within the chunk and Eq. (G12) across its borders.
 template <class T>
 void backward_chunk(const Chunk<T>& c, std::int64_t dk, std::int64_t dv, const T* S, const T* z, const T* dU,
                     const T* dr, T* scores, T* dscores, T* rows, const ChunkGradients<T>& g) {

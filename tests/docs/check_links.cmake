@@ -61,6 +61,9 @@ foreach(page ${pages})
       continue()
     endif()
     string(REGEX REPLACE "`[^`]*`" "" line "${line}")  # code spans are no links
+    if(line MATCHES "^#.*[$]")
+      complain("${name}:${number}: a formula in a heading is not shown in tables of contents")
+    endif()
     # GitHub takes \{ \} \, \; \! \| and \\ in formulas of one line for Markdown's escapes, and < for a tag.
     string(REGEX MATCHALL "[$][^$]+[$]" formulas "${line}")
     foreach(formula IN LISTS formulas)

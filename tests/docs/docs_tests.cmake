@@ -2,6 +2,10 @@
 
 set(docs_tests ${CMAKE_CURRENT_LIST_DIR})
 set(docs_root ${PROJECT_SOURCE_DIR})
+set(docs_link "")
+if(RETNET_HAVE_OPENMP)
+  string(REPLACE ";" "," docs_link "${OpenMP_CXX_FLAGS}")
+endif()
 file(GLOB docs_sources CONFIGURE_DEPENDS ${docs_tests}/*_test.cpp)
 target_sources(retnet_tests PRIVATE ${docs_sources})
 
@@ -28,7 +32,11 @@ add_test(NAME docs_doxygen
 set_tests_properties(docs_doxygen PROPERTIES SKIP_REGULAR_EXPRESSION "Doxygen was not found")
 
 # CONTRIBUTING.md's steps for adding an operation, followed in a copy of the source.
+set(docs_flags $<TARGET_PROPERTY:retnet_flags,INTERFACE_COMPILE_OPTIONS>)
 add_test(NAME docs_adding_an_operation
   COMMAND ${CMAKE_COMMAND} -DROOT=${docs_root} -DWORK=${PROJECT_BINARY_DIR}/adding_an_operation
-          -DCOMPILER=${CMAKE_CXX_COMPILER} -P ${docs_tests}/follow_contributing.cmake)
+          -DCOMPILER=${CMAKE_CXX_COMPILER} "-DFLAGS=$<JOIN:${docs_flags},,>"
+          "-DOBJECTS=$<JOIN:$<TARGET_OBJECTS:retnet_tests>,,>"
+          "-DLIBRARIES=$<TARGET_FILE:retnet_autograd>,$<TARGET_FILE:retnet_tensor>,$<TARGET_FILE:retnet_kernels>"
+          "-DLINK=${docs_link}" -P ${docs_tests}/follow_contributing.cmake)
 set_tests_properties(docs_adding_an_operation PROPERTIES TIMEOUT 900)

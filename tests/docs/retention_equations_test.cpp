@@ -278,7 +278,8 @@ TEST_CASE("With epsilon 0 the divisor changes neither outputs nor gradients, det
     Problem p(7, norm);
     p.options.score_norm_gradient = gradient;
     const Variable y = normalize(retention_parallel(p.q, p.k, p.v, p.state, p.options).o, eps);
-    std::vector<Tensor> all = gradients(y, p.dO, {p.q, p.k, p.v});
+    std::vector<Tensor> all = gradients(y, p.dO, {p.q, p.k, p.v, p.state.S, p.state.z});
+    all.resize(3);  // without the divisor, z has no gradient
     all.push_back(y.value());
     return all;
   };

@@ -135,6 +135,7 @@ const std::vector<Operation>& operations() {
     add_views(all);
     add_reductions(all);
     add_rows(all);
+    add_retention(all);
     add_values(all);
     return all;
   }();

@@ -99,6 +99,7 @@ void add_elementwise(std::vector<Operation>& table);
 void add_views(std::vector<Operation>& table);
 void add_reductions(std::vector<Operation>& table);
 void add_rows(std::vector<Operation>& table);
+void add_retention(std::vector<Operation>& table);
 void add_values(std::vector<Operation>& table);
 /// @}
 

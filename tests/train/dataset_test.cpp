@@ -5,6 +5,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cmath>
+#include <filesystem>
 #include <set>
 
 #include "tests/support/close.h"
@@ -40,7 +42,8 @@ TEST_CASE("text is split, hashed and joined", "[train][dataset]") {
   CHECK(Dataset({folder / "b", folder / "a"}, 0).hash() != whole.hash());
 }
 
-TEST_CASE("training windows lie in the training part and follow from seed, step and part", "[train][dataset]") {
+TEST_CASE("training windows lie in the training part and follow from seed, step and part",
+          "[train][dataset]") {
   const TemporaryFolder folder;
   write_text(folder / "data", counting(100));
   const Dataset data({folder / "data"}, 0.2);
@@ -95,8 +98,9 @@ TEST_CASE("a held-out batch holds windows of one length", "[train][dataset]") {
   write_text(folder / "data", counting(10));
   const Dataset data({folder / "data"}, 1);
   CHECK(data.held_out_batch({1, 0}, 4).tokens.at({0, 0}) == 4);
-  CHECK(error_message([&] { data.held_out_batch({0, 2}, 4); }) ==
-        "data: the shorter last window needs a batch of its own");
+  CHECK(error_message([&] {
+          data.held_out_batch({0, 2}, 4);
+        }) == "data: the shorter last window needs a batch of its own");
   CHECK(error_message([&] { data.held_out_batch({3}, 4); }) == "data: held-out window 3 is outside 0 .. 2");
 }
 
@@ -117,6 +121,17 @@ TEST_CASE("text that cannot be used is refused with its name", "[train][dataset]
   if (::geteuid() != 0) CHECK(problem("secret") == folder / "secret" + ": cannot read: Permission denied");
 }
 
+TEST_CASE("the bundled text is that of the docs, byte by byte", "[train][dataset]") {
+  std::set<std::string> paths;
+  for (const auto& entry : std::filesystem::directory_iterator(RETNET_SOURCE_DIR "/docs"))
+    if (entry.path().extension() == ".md" && entry.path().filename() != "README.md")
+      paths.insert(entry.path().string());
+  std::string text;
+  for (const std::string& path : paths) text += read_file(path);
+  CHECK((bundled_text() == text));
+  if (!text.empty()) CHECK(Dataset({"bundled"}, 0).size() == static_cast<std::int64_t>(text.size()));
+}
+
 TEST_CASE("text that is too short for a window says so", "[train][dataset]") {
   const TemporaryFolder folder;
   write_text(folder / "data", counting(100));
@@ -124,11 +139,13 @@ TEST_CASE("text that is too short for a window says so", "[train][dataset]") {
     return error_message([&] { Dataset({folder / "data"}, held_out).require_window(window); });
   };
   CHECK(problem(0.1, 9) == "no error");
-  CHECK(problem(0.1, 10) == "data: a window of 10 needs 11 bytes to train on and as many held out, got 90 and 10; "
-                            "give more text or a smaller window");
+  CHECK(problem(0.1, 10) ==
+        "data: a window of 10 needs 11 bytes to train on and as many held out, got 90 and 10; "
+        "give more text or a smaller window");
   CHECK(problem(0, 99) == "no error");
-  CHECK(problem(0, 100) ==
-        "data: a window of 100 needs 101 bytes to train on, got 100 and 0; give more text or a smaller window");
+  CHECK(
+      problem(0, 100) ==
+      "data: a window of 100 needs 101 bytes to train on, got 100 and 0; give more text or a smaller window");
 }
 
 TEST_CASE("bytes become tokens and come back", "[train][dataset]") {

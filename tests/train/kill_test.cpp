@@ -26,7 +26,8 @@ pid_t start(const Run& run) {
     test::train_to_end(run);
     ::_exit(0);
   } catch (const std::exception& error) {
-    static_cast<void>(::write(STDERR_FILENO, error.what(), std::char_traits<char>::length(error.what())) == 0);
+    static_cast<void>(::write(STDERR_FILENO, error.what(), std::char_traits<char>::length(error.what())) ==
+                      0);
     ::_exit(1);
   }
 }
@@ -41,7 +42,8 @@ TEST_CASE("kill -9 at random moments and --resume: nothing is torn and no bit di
   REQUIRE(::waitpid(start(whole), &status, 0) > 0);
   REQUIRE(status == 0);
   const std::chrono::duration<double> unbroken = Clock::now() - begin;
-  const std::string expected = test::checkpoint_bytes(whole.out, 60), log = test::log_without_times(whole.out);
+  const std::string expected = test::checkpoint_bytes(whole.out, 60),
+                    log = test::log_without_times(whole.out);
 
   std::mt19937 bits(17);
   int kills = 0, finished = 0;

@@ -46,8 +46,9 @@ TEST_CASE("a log is read as it was written", "[train][log]") {
   CHECK(records.steps[2].tokens == 30);
   CHECK(records.evaluations[1].held_out.nats == 1.5);
   CHECK(records.bytes == static_cast<std::int64_t>(read_file(path).size()));
-  CHECK(read_file(path).starts_with(
-      "{\"step\":1,\"loss\":5.0,\"learning_rate\":0.1,\"gradient_norm\":1.5,\"tokens\":10,\"seconds\":0.5}\n"));
+  CHECK(
+      read_file(path).starts_with("{\"step\":1,\"loss\":5.0,\"learning_rate\":0.1,\"gradient_norm\":1.5,"
+                                  "\"tokens\":10,\"seconds\":0.5}\n"));
 }
 
 TEST_CASE("a log is cut back to a step, whatever a crash left at its end", "[train][log]") {

@@ -32,7 +32,8 @@ struct Reference {
   }
 };
 
-TEST_CASE("AdamW follows its formula, with decay on matrices and clipping by the global norm", "[train][optimizer]") {
+TEST_CASE("AdamW follows its formula, with decay on matrices and clipping by the global norm",
+          "[train][optimizer]") {
   for (const Dtype dtype : {Dtype::f64, Dtype::f32}) {
     std::vector<Parameter> list{parameter("matrix", {3, 5}, 1, dtype), parameter("vector", {7}, 2, dtype)};
     std::vector<std::vector<Reference>> reference;
@@ -48,8 +49,9 @@ TEST_CASE("AdamW follows its formula, with decay on matrices and clipping by the
       double squares = 0;
       std::vector<std::vector<double>> gradients;
       for (Parameter& p : list) {
-        const Tensor g = mul(test::random(p.variable.shape(), static_cast<unsigned>(10 * t), test::Layout::dense, dtype),
-                             t % 2 == 0 ? 2.0 : 0.3);
+        const Tensor g =
+            mul(test::random(p.variable.shape(), static_cast<unsigned>(10 * t), test::Layout::dense, dtype),
+                t % 2 == 0 ? 2.0 : 0.3);
         p.variable.set_grad(g);
         gradients.push_back(g.to_vector<double>());
         for (const double x : gradients.back()) squares += x * x;
@@ -71,7 +73,8 @@ TEST_CASE("AdamW follows its formula, with decay on matrices and clipping by the
       for (const Reference& r : reference[i]) expected.push_back(r.w);
       const Tensor want = Tensor::from(expected, list[i].variable.shape());
       CAPTURE(name(dtype));
-      CHECK(test::difference(astype(list[i].variable.value(), Dtype::f64), want, dtype == Dtype::f64 ? 1e-13 : 1e-5) == "");
+      CHECK(test::difference(astype(list[i].variable.value(), Dtype::f64), want,
+                             dtype == Dtype::f64 ? 1e-13 : 1e-5) == "");
     }
   }
 }
@@ -90,10 +93,12 @@ TEST_CASE("without clipping the norm is of no account", "[train][optimizer]") {
 }
 
 TEST_CASE("the first gradient that is missing or not finite is named with its step", "[train][optimizer]") {
-  std::vector<Parameter> list{parameter("first", {3}, 1), parameter("second", {2, 2}, 2), parameter("third", {1}, 3)};
+  std::vector<Parameter> list{parameter("first", {3}, 1), parameter("second", {2, 2}, 2),
+                              parameter("third", {1}, 3)};
   const Optimizer optimizer(list);
   for (std::size_t bad = 0; bad < list.size(); ++bad)
-    for (const double value : {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity()}) {
+    for (const double value :
+         {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity()}) {
       for (Parameter& p : list) p.variable.set_grad(Tensor::full(p.variable.shape(), 1, Dtype::f64));
       list[bad].variable.set_grad(Tensor::full(list[bad].variable.shape(), value, Dtype::f64));
       CHECK(error_message([&] { optimizer.gradient_norm(12); }) ==
@@ -102,7 +107,8 @@ TEST_CASE("the first gradient that is missing or not finite is named with its st
   list[1].variable.zero_grad();
   list[2].variable.set_grad(Tensor::full({1}, 1, Dtype::f64));
   list[0].variable.set_grad(Tensor::full({3}, 1, Dtype::f64));
-  CHECK(error_message([&] { optimizer.gradient_norm(12); }) == "train: the gradient of second at step 12 is missing");
+  CHECK(error_message([&] { optimizer.gradient_norm(12); }) ==
+        "train: the gradient of second at step 12 is missing");
 }
 
 }  // namespace

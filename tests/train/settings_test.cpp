@@ -31,11 +31,11 @@ TEST_CASE("settings out of range are refused by name", "[train][settings]") {
   CHECK(problem("decay", "linea") ==
         "decay: required constant, linear or cosine, got \"linea\"; did you mean linear?");
   const std::pair<const char*, const char*> bad[] = {
-      {"batch", "0"},          {"window", "-3"},       {"accumulate", "0"},   {"accumulate", "65537"},
-      {"seed", "-1"},          {"learning_rate", "0"}, {"learning_rate", "nan"}, {"learning_rate", "inf"},
-      {"warmup", "-1"},        {"final_lr", "1.5"},    {"beta1", "1"},        {"beta2", "-0.1"},
-      {"weight_decay", "-1"},  {"clip", "inf"},        {"clip", "nan"},       {"dropout", "1"},
-      {"held_out", "1"},       {"held_out", "nan"},    {"eval_every", "-1"},  {"eval_windows", "0"},
+      {"batch", "0"},         {"window", "-3"},       {"accumulate", "0"},      {"accumulate", "65537"},
+      {"seed", "-1"},         {"learning_rate", "0"}, {"learning_rate", "nan"}, {"learning_rate", "inf"},
+      {"warmup", "-1"},       {"final_lr", "1.5"},    {"beta1", "1"},           {"beta2", "-0.1"},
+      {"weight_decay", "-1"}, {"clip", "inf"},        {"clip", "nan"},          {"dropout", "1"},
+      {"held_out", "1"},      {"held_out", "nan"},    {"eval_every", "-1"},     {"eval_windows", "0"},
       {"save_every", "0"}};
   for (const auto& [key, value] : bad) {
     CAPTURE(key, value);
@@ -60,8 +60,8 @@ TEST_CASE("the learning rate warms up and comes down", "[train][settings]") {
   CHECK(near(learning_rate(s, 7), 0.44));
   CHECK(near(learning_rate(s, 10), 0.08));
   s.decay = Decay::cosine;
-  CHECK(near(learning_rate(s, 7), 0.44));                       // half way: cos is 0
-  CHECK(near(learning_rate(s, 6), 0.8 * (0.1 + 0.9 * 0.75)));   // a third: cos is 1/2
+  CHECK(near(learning_rate(s, 7), 0.44));                      // half way: cos is 0
+  CHECK(near(learning_rate(s, 6), 0.8 * (0.1 + 0.9 * 0.75)));  // a third: cos is 1/2
   CHECK(near(learning_rate(s, 10), 0.08));
 }
 

@@ -7,6 +7,7 @@
 #include <sstream>
 #include <string>
 
+#include "kernels/parallel.h"
 #include "tensor/file.h"
 #include "tests/support/temporary_folder.h"
 #include "train/log.h"
@@ -40,6 +41,13 @@ inline Run tiny_run(const TemporaryFolder& folder, const std::string& name, std:
   return run;
 }
 
+/// While it lives, this many threads. One is enough for a tiny run: more only wait for each other.
+struct Threads {
+  explicit Threads(int n) { kernels::set_num_threads(n); }
+  ~Threads() { kernels::set_num_threads(before); }
+  int before = kernels::num_threads();
+};
+
 inline RunResult train_to_end(const Run& run) {
   const std::atomic<bool> stop{false};
   return train(run, stop);
@@ -51,7 +59,8 @@ inline std::string log_without_times(const std::string& run) {
   text.precision(17);
   const LogRecords log = read_log(run + "/log.jsonl");
   for (const LogStep& r : log.steps)
-    text << r.step << ' ' << r.loss << ' ' << r.learning_rate << ' ' << r.gradient_norm << ' ' << r.tokens << '\n';
+    text << r.step << ' ' << r.loss << ' ' << r.learning_rate << ' ' << r.gradient_norm << ' ' << r.tokens
+         << '\n';
   for (const LogEvaluation& r : log.evaluations)
     text << r.step << ' ' << r.held_out.nats << ' ' << r.held_out.bytes << '\n';
   return text.str();

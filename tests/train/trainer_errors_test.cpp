@@ -59,7 +59,8 @@ TEST_CASE("a run is not begun over another one", "[train][trainer]") {
   fs::create_directory(model.out);
   write_text(model.out + "/model.safetensors", "mine");
   model.resume = true;
-  CHECK(problem(model) == model.out + ": the folder holds a model and no run to continue; choose another folder");
+  CHECK(problem(model) ==
+        model.out + ": the folder holds a model and no run to continue; choose another folder");
   CHECK(test::checkpoint_bytes(run.out, 4) == bytes);
 }
 
@@ -74,12 +75,15 @@ TEST_CASE("a run is not continued as another one", "[train][trainer][resume]") {
     return problem(other);
   };
   CHECK(changed("steps", "5") ==
-        run.out + ": the run was begun with steps 4, got 5; leave it as it was, or begin a run in another folder");
-  CHECK(changed("learning_rate", "0.5").starts_with(run.out + ": the run was begun with learning_rate 0.003, got 0.5"));
+        run.out +
+            ": the run was begun with steps 4, got 5; leave it as it was, or begin a run in another folder");
+  CHECK(changed("learning_rate", "0.5")
+            .starts_with(run.out + ": the run was begun with learning_rate 0.003, got 0.5"));
   CHECK(changed("form", "parallel").starts_with(run.out + ": the run was begun with form \"chunkwise\""));
   for (const char* key : {"batch", "window", "accumulate", "seed", "warmup", "clip"})
     CHECK(changed(key, "7").starts_with(run.out + ": the run was begun with " + key));
   for (const char* key : {"save_every", "eval_every", "eval_windows"}) CHECK(changed(key, "7") == "no error");
+  CHECK(changed("recompute", "true") == "no error");
 
   Run other = run;
   other.config.layers = 3;
@@ -156,9 +160,9 @@ TEST_CASE("a full disk ends the run with the file's name", "[train][trainer]") {
   CHECK(checkpoint_steps(run.out) == std::vector<std::int64_t>{4});
 }
 
-/// A run whose checkpoint after step 8 has the given weights changed.
-Run with_weights(const TemporaryFolder& folder, const std::vector<std::pair<std::string, double>>& weights) {
-  Run run = test::tiny_run(folder, "run", 8);
+/// A run to be resumed after step 4, whose weights of the given names (or ends of names) were multiplied.
+Run with_weights(Run run, const std::vector<std::pair<std::string, double>>& factors) {
+  run.settings.steps = 8;
   train_to_end(run);
   const std::string path = checkpoint_folder(run.out, 8);
   RetNet model = load_model(path);
@@ -166,9 +170,10 @@ Run with_weights(const TemporaryFolder& folder, const std::vector<std::pair<std:
   load_optimizer(path, optimizer);
   TrainerState state = load_trainer_state(path);
   state.step = 4;
-  for (const auto& [name, value] : weights)
+  for (const auto& [end, factor] : factors)
     for (Parameter& parameter : model.parameters())
-      if (parameter.name == name) fill(parameter.variable.value(), value);
+      if (parameter.name.ends_with(end))
+        parameter.variable.set_value(mul(parameter.variable.value(), factor));
   save_checkpoint(run.out, model, optimizer, state);
   run.resume = true;
   return run;
@@ -176,20 +181,26 @@ Run with_weights(const TemporaryFolder& folder, const std::vector<std::pair<std:
 
 TEST_CASE("the first loss that is not finite stops the run", "[train][trainer][nan]") {
   const TemporaryFolder folder;
-  // Norms of these values overflow, so the output is not a number, though every weight is.
-  const Run run = with_weights(folder, {{"head.weight", 3e38}, {"final_norm.weight", 3e38}});
+  // The logits overflow, though every weight is finite.
+  const Run run =
+      with_weights(test::tiny_run(folder, "run"), {{"head.weight", 1e30}, {"final_norm.weight", 1e30}});
   CHECK(problem(run).starts_with("train: the loss at step 5 is "));
   CHECK(problem(run).find("nan") != std::string::npos);
   CHECK(newest_checkpoint(run.out) == checkpoint_folder(run.out, 4));
   CHECK(read_log(run.out + "/log.jsonl").steps.size() == 4);
 }
 
-TEST_CASE("the first gradient that is not finite stops the run", "[train][trainer][nan]") {
+TEST_CASE("the first gradient that is not finite stops the run, and has a name", "[train][trainer][nan]") {
   const TemporaryFolder folder;
-  // The logits are zero, so the loss is ln 256; but the gradient that comes back through the head overflows.
-  const Run run =
-      with_weights(folder, {{"head.weight", 3e38}, {"final_norm.weight", 0}, {"final_norm.bias", 0}});
-  CHECK(problem(run) == "train: the gradient of embed.weight at step 5 is not finite");
+  Run run = test::tiny_run(folder, "run");
+  run.config.block_norm_eps = 0;
+  // The stream is about 1e-6, so gradients behind the last norm are about 1e6. Of the feed-forward network,
+  // whose output is zero, the hidden values are about 1e35: the loss is what it was, and one gradient is the
+  // product of the two.
+  run = with_weights(
+      run,
+      {{"embed.weight", 1e-6}, {"o.weight", 0}, {"ffn.down.weight", 0}, {"layers.1.ffn.act.weight", 1e35}});
+  CHECK(problem(run) == "train: the gradient of layers.1.ffn.down.weight at step 5 is not finite");
   CHECK(newest_checkpoint(run.out) == checkpoint_folder(run.out, 4));
 }
 

@@ -6,7 +6,6 @@
 #include <filesystem>
 #include <thread>
 
-#include "kernels/parallel.h"
 #include "tests/support/test.h"
 #include "tests/train/tiny_run.h"
 
@@ -18,6 +17,7 @@ using test::TemporaryFolder;
 using test::train_to_end;
 
 TEST_CASE("training learns, and leaves the files of a run", "[train][trainer]") {
+  const test::Threads one(1);
   const TemporaryFolder folder;
   Run run = test::tiny_run(folder, "run", 150);
   run.settings.learning_rate = 0.02, run.settings.dropout = 0, run.settings.save_every = 100;
@@ -40,6 +40,7 @@ TEST_CASE("training learns, and leaves the files of a run", "[train][trainer]") 
 }
 
 TEST_CASE("a run resumed from any step equals an unbroken one", "[train][trainer][resume]") {
+  const test::Threads one(1);
   const TemporaryFolder folder;
   for (const Form form : {Form::chunkwise, Form::parallel}) {
     const std::string name = Names<Form>::list[static_cast<int>(form)];
@@ -48,7 +49,8 @@ TEST_CASE("a run resumed from any step equals an unbroken one", "[train][trainer
     train_to_end(run);
     const std::string expected = test::checkpoint_bytes(run.out, 12), log = test::log_without_times(run.out);
     for (std::int64_t step = 1; step < 12; ++step) {
-      // Every so many steps a checkpoint; without the last one, the newest is of the largest multiple below 12.
+      // Every so many steps a checkpoint; without the last one, the newest is of the largest multiple
+      // below 12.
       run.out = folder / (name + std::to_string(step));
       run.settings.save_every = step, run.resume = false;
       train_to_end(run);
@@ -62,7 +64,9 @@ TEST_CASE("a run resumed from any step equals an unbroken one", "[train][trainer
   }
 }
 
-TEST_CASE("the stop flag ends with a checkpoint, and resuming goes on from there", "[train][trainer][resume]") {
+TEST_CASE("the stop flag ends with a checkpoint, and resuming goes on from there",
+          "[train][trainer][resume]") {
+  const test::Threads one(1);
   const TemporaryFolder folder;
   const Run whole = test::tiny_run(folder, "whole", 300);
   train_to_end(whole);
@@ -96,7 +100,8 @@ TEST_CASE("a flag that is set before the first step trains nothing", "[train][tr
   CHECK(checkpoint_steps(run.out).empty());
 }
 
-TEST_CASE("a finished run that is resumed evaluates once more and changes nothing", "[train][trainer][resume]") {
+TEST_CASE("a finished run that is resumed evaluates once more and changes nothing",
+          "[train][trainer][resume]") {
   const TemporaryFolder folder;
   Run run = test::tiny_run(folder, "run");
   const RunResult first = train_to_end(run);
@@ -112,10 +117,9 @@ TEST_CASE("a finished run that is resumed evaluates once more and changes nothin
 
 TEST_CASE("the number of threads changes no bit", "[train][trainer][threads]") {
   const TemporaryFolder folder;
-  const int before = kernels::num_threads();
   std::string expected;
   for (const int threads : {1, 2, 3, 8}) {
-    kernels::set_num_threads(threads);
+    const test::Threads chosen(threads);
     Run run = test::tiny_run(folder, "threads-" + std::to_string(threads), 4);
     // Large enough that every kernel wakes its threads.
     run.config.d_model = run.config.key_width = 64, run.config.value_width = run.config.ffn_width = 128;
@@ -127,7 +131,6 @@ TEST_CASE("the number of threads changes no bit", "[train][trainer][threads]") {
     CAPTURE(threads);
     CHECK((bytes == expected));
   }
-  kernels::set_num_threads(before);
 }
 
 TEST_CASE("recomputing activations changes no bit", "[train][trainer]") {
