@@ -21,12 +21,13 @@ help:
 
 build:
 	@$(PACKAGES) build
-	@cmake -S . -B $(BUILD) -DRETNET_TESTS=OFF $(CMAKE_FLAGS) > $(BUILD).log 2>&1 || { cat $(BUILD).log; exit 1; }
-	@cmake --build $(BUILD) -j $(JOBS)
+	@mkdir -p $(BUILD)
+	@cmake -S . -B $(BUILD) $(CMAKE_FLAGS) > $(BUILD)/configure.log 2>&1 || { cat $(BUILD)/configure.log; exit 1; }
+	@cmake --build $(BUILD) -j $(JOBS) --target retnet_program
 
 demo: build
 	@rm -rf $(OUT)
-	$(RETNET) train --out $(OUT)
+	$(RETNET) train --steps 350 --out $(OUT)
 	$(RETNET) eval --model $(OUT)
 	$(RETNET) generate --model $(OUT) --prompt "Retention" --tokens 300 --temperature 0.7
 	@echo
@@ -34,13 +35,13 @@ demo: build
 
 test:
 	@$(PACKAGES) test
-	cmake -S . -B $(BUILD) -DRETNET_TESTS=ON $(CMAKE_FLAGS)
+	cmake -S . -B $(BUILD) $(CMAKE_FLAGS)
 	cmake --build $(BUILD) -j $(JOBS)
-	ctest --test-dir $(BUILD) --output-on-failure --no-tests=error
+	ctest --test-dir $(BUILD) --output-on-failure --no-tests=error -j $(JOBS)
 
 docs:
 	@$(PACKAGES) docs
-	cmake -S . -B $(BUILD) -DRETNET_TESTS=OFF $(CMAKE_FLAGS)
+	cmake -S . -B $(BUILD) $(CMAKE_FLAGS)
 	cmake --build $(BUILD) --target docs
 
 bench: build

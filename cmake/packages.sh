@@ -5,11 +5,11 @@
 # usage: packages.sh build|test|docs
 set -eu
 
-build="g++ cmake libcli11-dev nlohmann-json3-dev"
+build="g++ cmake libcli11-dev nlohmann-json3-dev catch2"
 case "${1:-}" in
   build) wanted="$build" ;;
-  test)  wanted="$build catch2 doxygen python3" ;;
-  docs)  wanted="$build doxygen doxygen-awesome-css libjs-mathjax python3" ;;
+  test)  wanted="$build doxygen python3" ;;
+  docs)  wanted="$build doxygen doxygen-awesome-css libjs-mathjax" ;;
   *)     echo "usage: packages.sh build|test|docs" >&2; exit 2 ;;
 esac
 

@@ -39,9 +39,14 @@ inline constexpr std::int64_t kParallelWork = 32768;
 /// Calls `body(i)` for i = 0 .. count-1, on several threads when `count * work` (elementary operations) is
 /// large.
 template <class Body>
-void parallel_for(std::int64_t count, std::int64_t work, Body&& body) {
+void parallel_for(std::int64_t count, [[maybe_unused]] std::int64_t work, Body&& body) {
 #if defined(_OPENMP)
-#pragma omp parallel for schedule(static) if (count > 1 && count * work >= kParallelWork)
+  // Even a parallel region that turns out to need one thread costs a microsecond, as much as a small loop.
+  if (count > 1 && count * work >= kParallelWork && !omp_in_parallel()) {
+#pragma omp parallel for schedule(static)
+    for (std::int64_t i = 0; i < count; ++i) body(i);
+    return;
+  }
 #endif
   for (std::int64_t i = 0; i < count; ++i) body(i);
 }

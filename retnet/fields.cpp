@@ -15,17 +15,19 @@ T number_from(const std::string& what, const char* kind, const std::string& text
   return value;
 }
 
-/// Levenshtein's distance: insertions, deletions and changes of one character that lead from a to b.
+/// Insertions, deletions, changes and swaps of neighbours that lead from a to b.
 std::size_t edit_distance(const std::string& a, const std::string& b) {
-  std::vector<std::size_t> row(b.size() + 1);  // of the prefixes of b, for one prefix of a
+  std::vector<std::size_t> before, last,
+      row(b.size() + 1);  // distances of prefixes of b, for three prefixes of a
   for (std::size_t j = 0; j < row.size(); ++j) row[j] = j;
   for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = row[0];
+    before = std::move(last);
+    last = row;
     row[0] = i;
     for (std::size_t j = 1; j < row.size(); ++j) {
-      const std::size_t change = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({change, row[j] + 1, row[j - 1] + 1});
+      row[j] = std::min({last[j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1), last[j] + 1, row[j - 1] + 1});
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+        row[j] = std::min(row[j], before[j - 2] + 1);
     }
   }
   return row.back();

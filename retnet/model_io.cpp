@@ -55,6 +55,11 @@ RetNet load_model(const std::string& folder) {
     if (tensor.name == "embed.weight") dtype = tensor.value.dtype();
   require(dtype == Dtype::f32 || dtype == Dtype::f64, weights_path.c_str(), "embed.weight is ", dtype,
           ", but a model is f32 or f64");
+  // A config of a far larger model is refused before its weights are allocated.
+  std::int64_t numbers = 0;
+  for (const NamedTensor& tensor : file.tensors) numbers += tensor.value.size();
+  require(config.parameters() / 2 <= numbers + 4096, weights_path.c_str(), "holds ", numbers,
+          " weights, but config.json asks for ", config.parameters());
   RetNet model(config, 1, dtype);
   set_parameters(model, file.tensors, weights_path.c_str());
   return model;

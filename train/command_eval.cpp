@@ -99,7 +99,8 @@ Command eval_command() {
   };
   command.options.push_back(held_out);
   command.add("--form", "NAME", given->form, "parallel, recurrent or chunkwise");
-  command.add_switch("--reference", given->reference, "compute the chunkwise form composed, not fused");
+  command.add("--reference", "true|false", given->reference,
+              "compute the chunkwise form composed, not fused");
   command.add("--window", "N", given->window, "bytes per window").fallback = "as trained, or 256";
   command.add("--batch", "N", given->batch, "windows at a time");
   command.add_threads();

@@ -32,6 +32,7 @@ struct TrainSettings {
   std::int64_t accumulate = 1;  ///< forward passes per step; a step sees batch * accumulate windows
   std::int64_t seed = 1;        ///< of the weights, the windows and dropout
   Form form = Form::chunkwise;  ///< in which training runs
+  bool reference = false;       ///< run the composed chunkwise form instead of the fused one
   double learning_rate = 3e-3;  ///< at the end of the warm-up
   Decay decay = Decay::linear;
   std::int64_t warmup = 50;          ///< steps of linear warm-up; a shorter run ends within it
@@ -60,6 +61,7 @@ void for_each_field(S& s, Visit&& visit) {
   visit("accumulate", s.accumulate, "forward passes per step");
   visit("seed", s.seed, "seed of the weights, the windows and dropout");
   visit("form", s.form, "form of retention: parallel, recurrent or chunkwise");
+  visit("reference", s.reference, "run the composed chunkwise form, not the fused one");
   visit("learning_rate", s.learning_rate, "learning rate at the end of the warm-up");
   visit("decay", s.decay, "course after it: constant, linear or cosine");
   visit("warmup", s.warmup, "steps of linear warm-up");

@@ -85,6 +85,7 @@ class Trainer {
   static const std::string& prepare(const std::string& out);
   void begin_or_resume();
   void step();
+  FormOptions form() const { return {settings_.form, 0, settings_.reference}; }
   double backpropagate(std::int64_t step);
   [[noreturn]] void fail_at_loss(std::int64_t step, double loss);
   bool evaluation_due() const;
@@ -192,7 +193,7 @@ double Trainer::backpropagate(std::int64_t step) {
   for (std::int64_t part = 0; part < settings_.accumulate; ++part) {
     const Batch batch = data_.train_batch(settings_.batch, settings_.window, settings_.seed, step, part);
     ForwardOptions options;
-    options.form.form = settings_.form;
+    options.form = form();
     options.dropout = {settings_.dropout, step_key(Purpose::dropout, settings_.seed, step, part)};
     options.recompute = settings_.recompute;
     const Variable loss = model_.loss(batch.tokens, batch.targets, options);
@@ -221,10 +222,8 @@ bool Trainer::evaluation_due() const {
 
 void Trainer::evaluate_now() {
   const bool last = state_.step == settings_.steps;
-  FormOptions form;
-  form.form = settings_.form;
   const Evaluation held_out =
-      evaluate(model_, data_, settings_.window, settings_.batch, form, last ? 0 : settings_.eval_windows);
+      evaluate(model_, data_, settings_.window, settings_.batch, form(), last ? 0 : settings_.eval_windows);
   if (log_->last_evaluation() < state_.step) log_->write({state_.step, held_out});
   progress_->evaluation(held_out);
   if (last) result_.held_out = held_out;

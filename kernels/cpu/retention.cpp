@@ -226,8 +226,10 @@ void retention_grad(Cpu, const Retention<T>& s, const RetentionTensors<T>& in, c
                     const T* do_, const RetentionLayout& do_layout, T* dq, T* dk_, T* dv_, T* dS, T* dz) {
   const std::int64_t dk = s.dk, dv = s.dv, C = std::min(s.chunk, s.n), chunks = (s.n + s.chunk - 1) / s.chunk;
   parallel_for(s.batch * s.heads, 3 * s.n * (dk + dv) * C, [&](std::int64_t bh) {
-    Scratch<T> scratch(chunks * dk * (dv + 1) + C * (2 * C + dk + dv + 1));
-    T *S = scratch.take(chunks * dk * dv), *z = scratch.take(chunks * dk);
+    const std::int64_t states =
+        std::max<std::int64_t>(1, chunks);  // without a step there is the first one only
+    Scratch<T> scratch(states * dk * (dv + 1) + C * (2 * C + dk + dv + 1));
+    T *S = scratch.take(states * dk * dv), *z = scratch.take(states * dk);
     T *scores = scratch.take(C * C), *dscores = scratch.take(C * C), *rows = scratch.take(C * dk);
     T *dU = scratch.take(C * dv), *dr = scratch.take(C);
     std::copy_n(in.S + bh * dk * dv, dk * dv, S);

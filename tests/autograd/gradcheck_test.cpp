@@ -1,5 +1,5 @@
-// gradcheck proves itself before it judges anything else: what must pass passes, and every way to be wrong fails,
-// with the message that says which.
+// gradcheck proves itself before it judges anything else: what must pass passes, and every way to be wrong
+// fails, with the message that says which.
 
 #include "tests/support/gradcheck.h"
 
@@ -26,7 +26,9 @@ GradcheckResult check(const CheckedFunction& f, const Shape& shape = {2, 3}) {
   return gradcheck(f, {Variable(random(shape, 4), true)});
 }
 
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
 
 /// A rule with wrong numbers: it fails, naming the element, by an error that is not small.
 void check_refused(const GradcheckResult& result, const std::string& message) {
@@ -55,9 +57,8 @@ TEST_CASE("gradcheck fails a missing factor of softmax", "[gradcheck]") {
   // dx = y (dy - sum(dy y)) without the y in front: a mistake that an all-ones cotangent cannot see.
   const CheckedFunction f = [](const std::vector<Variable>& in) {
     const Tensor y = softmax(in[0].value());
-    return record("softmax", y, {in[0]}, [y](const Tensor& dy) {
-      return std::vector<Tensor>{sub(dy, sum(mul(dy, y), -1, true))};
-    });
+    return record("softmax", y, {in[0]},
+                  [y](const Tensor& dy) { return std::vector<Tensor>{sub(dy, sum(mul(dy, y), -1, true))}; });
   };
   check_refused(check(f), "central difference");
 }
@@ -80,12 +81,14 @@ TEST_CASE("gradcheck finds the wrong one of several inputs", "[gradcheck]") {
       return std::vector<Tensor>{mul(dy, b), mul(dy, b)};  // the second should be dy a
     });
   };
-  const GradcheckResult result = gradcheck(f, {Variable(random({3}, 1), true), Variable(random({3}, 2), true)});
+  const GradcheckResult result =
+      gradcheck(f, {Variable(random({3}, 1), true), Variable(random({3}, 2), true)});
   check_refused(result, "input 1, element ");
 }
 
 TEST_CASE("gradcheck fails NaN and infinity, in the rule or in the value", "[gradcheck]") {
-  const double nan = std::numeric_limits<double>::quiet_NaN(), infinity = std::numeric_limits<double>::infinity();
+  const double nan = std::numeric_limits<double>::quiet_NaN(),
+               infinity = std::numeric_limits<double>::infinity();
   for (const double bad : {nan, infinity, -infinity}) {
     const GradcheckResult result = check(cube([bad](const Tensor& right) {
       std::vector<double> values = right.to_vector<double>();
@@ -105,8 +108,8 @@ TEST_CASE("gradcheck fails NaN and infinity, in the rule or in the value", "[gra
 }
 
 TEST_CASE("gradcheck refuses a cotangent that can prove nothing", "[gradcheck]") {
-  // The outputs of softmax sum to 1, so under an all-ones cotangent every gradient is 0, and so is that of any
-  // multiple of the right rule.
+  // The outputs of softmax sum to 1, so under an all-ones cotangent every gradient is 0, and so is that of
+  // any multiple of the right rule.
   const Variable x(random({2, 5}, 4), true);
   const Tensor ones = Tensor::full({2, 5}, 1, Dtype::f64);
   for (const double factor : {1.0, -5.0}) {
@@ -120,7 +123,8 @@ TEST_CASE("gradcheck refuses a cotangent that can prove nothing", "[gradcheck]")
     INFO(result.message);
     CHECK(!result.ok);
     CHECK(result.message ==
-          "input 0: all 10 central differences are about 0, so this check can prove nothing; use other inputs or "
+          "input 0: all 10 central differences are about 0, so this check can prove nothing; use other "
+          "inputs or "
           "another cotangent");
     CHECK(gradcheck(f, {x}).ok == (factor == 1));
   }
@@ -128,7 +132,8 @@ TEST_CASE("gradcheck refuses a cotangent that can prove nothing", "[gradcheck]")
 
 TEST_CASE("gradcheck fails a rule that differs from pass to pass", "[gradcheck]") {
   int calls = 0;
-  const GradcheckResult result = check(cube([&calls](const Tensor& right) { return add(right, 1e-12 * calls++); }));
+  const GradcheckResult result =
+      check(cube([&calls](const Tensor& right) { return add(right, 1e-12 * calls++); }));
   CHECK(!result.ok);
   CHECK(result.message == "two backward passes over one graph gave different gradients");
 }

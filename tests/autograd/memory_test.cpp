@@ -43,7 +43,8 @@ TEST_CASE("a released graph cannot be walked again, and says so", "[autograd][me
   const Variable y = square(x), loss = sum(y);
   backward(loss, Graph::release);
   const Tensor once = clone(x.grad());
-  CHECK(error_message([&] { backward(loss); }) == "backward: the graph of sum was released by an earlier backward()");
+  CHECK(error_message([&] { backward(loss); }) ==
+        "backward: the graph of sum was released by an earlier backward()");
   // Also when only a part of it is shared.
   CHECK(error_message([&] { backward(sum(neg(y))); }) ==
         "backward: the graph of square was released by an earlier backward()");
@@ -66,8 +67,10 @@ TEST_CASE("a graph that goes out of scope frees its tensors", "[autograd][memory
 
 using Function = std::function<Variable(const std::vector<Variable>&)>;
 
-/// Value and gradients of sum(w . f(inputs)) with f plain or recomputed, and the peak of memory above the start.
-std::vector<Tensor> run(const Function& f, const std::vector<Variable>& inputs, bool again, std::int64_t* peak) {
+/// Value and gradients of sum(w . f(inputs)) with f plain or recomputed, and the peak of memory above the
+/// start.
+std::vector<Tensor> run(const Function& f, const std::vector<Variable>& inputs, bool again,
+                        std::int64_t* peak) {
   reset_peak_memory();
   const std::int64_t before = memory_stats().live;
   const Variable y = again ? recompute(f, inputs) : f(inputs);
@@ -99,7 +102,9 @@ TEST_CASE("recompute gives the bits of the plain computation", "[autograd][memor
 TEST_CASE("recompute nests", "[autograd][memory]") {
   const Variable x(random({5, 7}, 1), true);
   const Function inner = [](const std::vector<Variable>& in) { return tanh(square(in[0])); };
-  const Function outer = [inner](const std::vector<Variable>& in) { return mul(recompute(inner, in), in[0]); };
+  const Function outer = [inner](const std::vector<Variable>& in) {
+    return mul(recompute(inner, in), in[0]);
+  };
   check_recompute(outer, {x});
 }
 
@@ -140,7 +145,8 @@ TEST_CASE("recompute notices a parameter that was not passed in", "[autograd][me
   const Variable x(random({3}, 1), true), hidden(random({3}, 2), true);
   const Variable y = recompute([hidden](const auto& in) { return mul(in[0], hidden); }, {x});
   CHECK(error_message([&] { backward(sum(y)); }) ==
-        "gradients: the value depends on a leaf [3] that requires a gradient and is not among the inputs; pass it as "
+        "gradients: the value depends on a leaf [3] that requires a gradient and is not among the inputs; "
+        "pass it as "
         "one");
 }
 

@@ -1,5 +1,5 @@
-// The tests that the operation table (tests/support/op_table.h) generates: each runs over every entry, every size,
-// memory layout and dtype.
+// The tests that the operation table (tests/support/op_table.h) generates: each runs over every entry, every
+// size, memory layout and dtype.
 
 #include <algorithm>
 #include <fstream>
@@ -21,9 +21,12 @@ const char* const kHeaders[] = {"autograd/functions.h", "tensor/ops.h", "tensor/
 /// Allowed max |value - reference| / max |reference|; the largest over the table is measured beside it.
 double value_tolerance(Dtype dtype) {
   switch (dtype) {
-    case Dtype::f64: return 1e-12;  // 8.7e-16, mean of 33 rows
-    case Dtype::f32: return 2e-6;   // 4.7e-7, a product of inner size 33
-    default: return 1.5e-2;         // 7.1e-3, a sum over one axis after the other, rounded after each
+    case Dtype::f64:
+      return 1e-12;  // 8.7e-16, mean of 33 rows
+    case Dtype::f32:
+      return 2e-6;  // 4.7e-7, a product of inner size 33
+    default:
+      return 1.5e-2;  // 7.1e-3, a sum over one axis after the other, rounded after each
   }
 }
 
@@ -81,12 +84,13 @@ void for_all_inputs(const Operation& op, Body&& body) {
   }
 }
 
-/// The value and all gradients, for a random cotangent.
-std::vector<Tensor> everything(const Operation& op, const std::vector<Tensor>& inputs) {
+/// The value and all gradients, for a random cotangent that is made when it is not given.
+std::vector<Tensor> everything(const Operation& op, const std::vector<Tensor>& inputs, Tensor& cotangent) {
   if (!op.function) return {op.value(inputs)};
   const std::vector<Variable> leaves = leaves_of(inputs);
   const Variable y = op.function(leaves);
-  std::vector<Tensor> result = gradients(y, random(y.shape(), 99, Layout::dense, y.dtype()), leaves);
+  if (!cotangent.defined()) cotangent = random(y.shape(), 99, Layout::dense, y.dtype());
+  std::vector<Tensor> result = gradients(y, cotangent, leaves);
   result.push_back(y.value());
   return result;
 }
@@ -147,7 +151,8 @@ TEST_CASE("operations leave their inputs alone", "[operations][value]") {
   for (const Operation& op : operations())
     for_all_inputs(op, [&](std::int64_t, const std::vector<Tensor>& inputs) {
       const std::vector<Array> before = arrays_of(inputs);
-      everything(op, inputs);
+      Tensor cotangent;
+      everything(op, inputs, cotangent);
       for (std::size_t i = 0; i < inputs.size(); ++i) CHECK(array_of(inputs[i]).values == before[i].values);
     });
 }
@@ -199,7 +204,8 @@ TEST_CASE("gradients in f32 are near those in f64", "[operations][gradient]") {
   for (const Operation& op : operations())
     for_all_inputs(op, [&](std::int64_t, const std::vector<Tensor>& exact) {
       if (!op.function) return;
-      const std::vector<Tensor> single = all_in_dtype(exact, Dtype::f32), twice = all_in_dtype(single, Dtype::f64);
+      const std::vector<Tensor> single = all_in_dtype(exact, Dtype::f32),
+                                twice = all_in_dtype(single, Dtype::f64);
       const std::vector<Variable> x = leaves_of(single), x64 = leaves_of(twice);
       const Variable y = op.function(x), y64 = op.function(x64);
       const Tensor w = random(y.shape(), 5, Layout::dense, Dtype::f32);
@@ -213,20 +219,22 @@ TEST_CASE("gradients in f32 are near those in f64", "[operations][gradient]") {
 
 TEST_CASE("values and gradients have the same bits with any number of threads", "[operations][threads]") {
   const int before = kernels::num_threads();
+  Layout layout = Layout::stepped;  // takes turns
   for (const Operation& op : operations())
-    for (const Case& shapes : op.cases(op.large))
-      for (const Layout layout : {Layout::dense, Layout::stepped}) {
-        const std::vector<Tensor> inputs = all_in_dtype(inputs_of(op, shapes, layout), Dtype::f32);
-        kernels::set_num_threads(1);
-        const std::vector<Tensor> expected = everything(op, inputs);
-        for (const int threads : layout == Layout::dense ? std::vector<int>{2, 3, 8} : std::vector<int>{3}) {
-          kernels::set_num_threads(threads);
-          const std::vector<Tensor> result = everything(op, inputs);
-          INFO(op.name << " on " << threads << " threads");
-          for (std::size_t i = 0; i < result.size(); ++i)
-            if (expected[i].defined()) CHECK(bit_difference(result[i], expected[i]) == "");
-        }
+    for (const Case& shapes : op.cases(op.large)) {
+      layout = layout == Layout::dense ? Layout::stepped : Layout::dense;
+      const std::vector<Tensor> inputs = all_in_dtype(inputs_of(op, shapes, layout), Dtype::f32);
+      Tensor cotangent;
+      kernels::set_num_threads(1);
+      const std::vector<Tensor> expected = everything(op, inputs, cotangent);
+      for (const int threads : {2, 3, 8}) {
+        kernels::set_num_threads(threads);
+        const std::vector<Tensor> result = everything(op, inputs, cotangent);
+        INFO(op.name << " on " << threads << " threads");
+        for (std::size_t i = 0; i < result.size(); ++i)
+          if (expected[i].defined()) CHECK(bit_difference(result[i], expected[i]) == "");
       }
+    }
   kernels::set_num_threads(before);
 }
 

@@ -60,10 +60,10 @@ TEST_CASE("a ladder of diamonds visits each operation once, not once a path", "[
 
 TEST_CASE("an operation waits for all its users, whatever the order they were made in", "[autograd][graph]") {
   const Variable x = leaf(2);
-  const Variable a = square(x);          // 4
-  const Variable late = mul(a, x);       // x^3
-  const Variable early = add(a, 1);      // x^2 + 1
-  backward(mul(late, mul(early, a)));    // x^3 (x^2 + 1) x^2 = x^7 + x^5
+  const Variable a = square(x);        // 4
+  const Variable late = mul(a, x);     // x^3
+  const Variable early = add(a, 1);    // x^2 + 1
+  backward(mul(late, mul(early, a)));  // x^3 (x^2 + 1) x^2 = x^7 + x^5
   CHECK(x.grad().item() == 7 * 64 + 5 * 16);
 }
 
@@ -88,7 +88,8 @@ TEST_CASE("gradients of several losses add up until they are forgotten", "[autog
 }
 
 TEST_CASE("a leaf's gradient is its own memory", "[autograd]") {
-  // add() hands the same dy to both inputs, and dy belongs to the caller: writing to one must not show in another.
+  // add() hands the same dy to both inputs, and dy belongs to the caller: writing to one must not show in
+  // another.
   const Variable a(random({3}, 1), true), b(random({3}, 2), true);
   const Tensor dy = random({3}, 3), before = clone(dy);
   backward(add(a, b), dy);
@@ -102,7 +103,8 @@ TEST_CASE("a leaf's gradient is its own memory", "[autograd]") {
 }
 
 TEST_CASE("accumulation does not write to a gradient that someone else holds", "[autograd]") {
-  // The rule hands out a tensor that it keeps; a sum that is formed in place would change it from pass to pass.
+  // The rule hands out a tensor that it keeps; a sum that is formed in place would change it from pass to
+  // pass.
   const Variable x(random({4}, 1), true);
   const Tensor kept = random({4}, 2), before = clone(kept);
   const auto rule = [kept](const Tensor&) { return std::vector<Tensor>{kept}; };
@@ -126,8 +128,9 @@ TEST_CASE("only leaves that require a gradient and were reached get one", "[auto
 
 TEST_CASE("a rule may give no gradient to an input", "[autograd]") {
   const Variable a = leaf(2), b = leaf(3);
-  const Variable y = record("first", a.value(), {a, b},
-                            [](const Tensor& dy) { return std::vector<Tensor>{dy, Tensor()}; });
+  const Variable y = record("first", a.value(), {a, b}, [](const Tensor& dy) {
+    return std::vector<Tensor>{dy, Tensor()};
+  });
   backward(y);
   CHECK(a.grad().item() == 1);
   CHECK(!b.grad().defined());
@@ -171,15 +174,16 @@ TEST_CASE("NoGrad records nothing, on this thread and in its scope only", "[auto
 }
 
 TEST_CASE("NoGrad ends with an exception too", "[autograd]") {
-  CHECK_THROWS_AS([] {
-    const NoGrad no_grad;
-    throw Error("out");
-  }(), Error);
+  CHECK_THROWS_AS(
+      [] {
+        const NoGrad no_grad;
+        throw Error("out");
+      }(),
+      Error);
   CHECK(grad_enabled());
   const Variable x = leaf(1);
-  CHECK_THROWS_AS(backward(record("bad", x.value(), {x}, [](const Tensor&) -> std::vector<Tensor> {
-                    throw Error("out");
-                  })),
+  CHECK_THROWS_AS(backward(record("bad", x.value(), {x},
+                                  [](const Tensor&) -> std::vector<Tensor> { throw Error("out"); })),
                   Error);
   CHECK(grad_enabled());
 }
@@ -199,10 +203,12 @@ TEST_CASE("gradients() refuses leaves that it was not asked about, and results",
   const Variable x = leaf(2), y = leaf(5), square_of_x = square(x);
   const Tensor one = Tensor::scalar(1, Dtype::f64);
   CHECK(error_message([&] { gradients(mul(x, y), one, {x}); }) ==
-        "gradients: the value depends on a leaf [] that requires a gradient and is not among the inputs; pass it as "
+        "gradients: the value depends on a leaf [] that requires a gradient and is not among the inputs; "
+        "pass it as "
         "one");
-  CHECK(error_message([&] { gradients(mul(square_of_x, y), one, {x, y, square_of_x}); }) ==
-        "gradients: input 2 is the result of square; only leaves can be asked for");
+  CHECK(error_message([&] {
+          gradients(mul(square_of_x, y), one, {x, y, square_of_x});
+        }) == "gradients: input 2 is the result of square; only leaves can be asked for");
 }
 
 TEST_CASE("what a rule returns is checked against its inputs", "[autograd]") {
@@ -225,10 +231,12 @@ TEST_CASE("backward refuses what it cannot differentiate", "[autograd]") {
         "backward: without dL/dy the value must have one element, got [2, 3]");
   CHECK(error_message([&] { backward(sum(constant)); }) ==
         "backward: nothing that this value was computed from requires a gradient");
-  CHECK(error_message([&] { backward(square(x), random({3, 2}, 1)); }) ==
-        "backward: the gradient must be [2, 3] f64, got [3, 2] f64");
-  CHECK(error_message([&] { backward(square(x), random({2, 3}, 1, Layout::dense, Dtype::f32)); }) ==
-        "backward: the gradient must be [2, 3] f64, got [2, 3] f32");
+  CHECK(error_message([&] {
+          backward(square(x), random({3, 2}, 1));
+        }) == "backward: the gradient must be [2, 3] f64, got [3, 2] f64");
+  CHECK(error_message([&] {
+          backward(square(x), random({2, 3}, 1, Layout::dense, Dtype::f32));
+        }) == "backward: the gradient must be [2, 3] f64, got [2, 3] f32");
   // An undefined tensor has the shape and dtype of an f32 scalar, and must not pass for one.
   const Variable scalar = leaf(2, Dtype::f32);
   CHECK(error_message([&] { backward(square(scalar), Tensor()); }) ==
@@ -240,12 +248,17 @@ TEST_CASE("set_value and set_grad keep shape and dtype, and history", "[autograd
   Variable x(random({2, 3}, 1), true);
   x.set_value(Tensor::zeros({2, 3}, Dtype::f64));
   CHECK(x.value().at({1, 2}) == 0);
-  CHECK(error_message([&] { x.set_value(random({3, 2}, 1)); }) == "set_value: needs [2, 3] f64, got [3, 2] f64");
-  CHECK(error_message([&] { x.set_grad(random({2, 3}, 1, Layout::dense, Dtype::f32)); }) ==
-        "set_grad: needs [2, 3] f64, got [2, 3] f32");
+  CHECK(error_message([&] {
+          x.set_value(random({3, 2}, 1));
+        }) == "set_value: needs [2, 3] f64, got [3, 2] f64");
+  CHECK(error_message([&] {
+          x.set_grad(random({2, 3}, 1, Layout::dense, Dtype::f32));
+        }) == "set_grad: needs [2, 3] f64, got [2, 3] f32");
   Variable scalar = leaf(2, Dtype::f32), y = square(scalar);
-  CHECK(error_message([&] { scalar.set_value(Tensor()); }) == "set_value: needs [] f32, got an undefined tensor");
-  CHECK(error_message([&] { scalar.set_grad(Tensor()); }) == "set_grad: needs [] f32, got an undefined tensor");
+  CHECK(error_message([&] { scalar.set_value(Tensor()); }) ==
+        "set_value: needs [] f32, got an undefined tensor");
+  CHECK(error_message([&] { scalar.set_grad(Tensor()); }) ==
+        "set_grad: needs [] f32, got an undefined tensor");
   CHECK(error_message([&] { y.set_value(Tensor::scalar(1)); }) ==
         "set_value: the variable is the result of square; only a leaf can be set");
   // The graph saved the value that it was computed from.

@@ -96,7 +96,7 @@ def main():
         for command, expected in todo:
             if only not in command:
                 continue
-            if command.startswith(("git clone", "cd ", "make test")):
+            if command == "make test":
                 print(f"not run here, because it is how this test is reached: {command}")
                 continue
             print(f"$ {command}", flush=True)

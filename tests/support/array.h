@@ -1,6 +1,7 @@
 /// @file
-/// Numbers as the tests' own references see them: a shape and doubles in row-major order, read and written through
-/// index arithmetic alone, so that no copy, view or broadcast of the library is trusted to judge itself.
+/// Numbers as the tests' own references see them: a shape and doubles in row-major order, read and written
+/// through index arithmetic alone, so that no copy, view or broadcast of the library is trusted to judge
+/// itself.
 #pragma once
 
 #include <cstdint>
@@ -45,7 +46,8 @@ Array make_array(const Shape& shape, F&& f) {
   return y;
 }
 
-/// One element; where the index has more dimensions than x, or x a size of 1, x is repeated as by NumPy's rule.
+/// One element; where the index has more dimensions than x, or x a size of 1, x is repeated as by NumPy's
+/// rule.
 inline double element(const Array& x, const Index& index) {
   const std::size_t shift = index.size() - static_cast<std::size_t>(x.shape.rank());
   std::int64_t at = 0;
@@ -66,18 +68,23 @@ template <class Body>
 void visit_storage(const Tensor& x, Body&& body) {
   void* data = x.storage()->data();
   switch (x.dtype()) {
-    case Dtype::f32: return body(static_cast<float*>(data));
-    case Dtype::f64: return body(static_cast<double*>(data));
-    case Dtype::bf16: return body(static_cast<bf16*>(data));
-    case Dtype::i32: return body(static_cast<std::int32_t*>(data));
+    case Dtype::f32:
+      return body(static_cast<float*>(data));
+    case Dtype::f64:
+      return body(static_cast<double*>(data));
+    case Dtype::bf16:
+      return body(static_cast<bf16*>(data));
+    case Dtype::i32:
+      return body(static_cast<std::int32_t*>(data));
   }
 }
 
 inline Array array_of(const Tensor& x) {
   Array y{x.shape(), {}};
   visit_storage(x, [&](const auto* data) {
-    for_each_index(x.shape(),
-                   [&](const Index& index) { y.values.push_back(static_cast<double>(data[position(x, index)])); });
+    for_each_index(x.shape(), [&](const Index& index) {
+      y.values.push_back(static_cast<double>(data[position(x, index)]));
+    });
   });
   return y;
 }

@@ -67,7 +67,8 @@ inline std::string difference(const Tensor& a, const Tensor& b, double tolerance
   return difference(a, array_of(b), tolerance);
 }
 
-/// "" when a and b have the same shape, dtype and bits (so NaN equals NaN, and -0 is not 0), else where they differ.
+/// "" when a and b have the same shape, dtype and bits (so NaN equals NaN, and -0 is not 0), else where they
+/// differ.
 inline std::string bit_difference(const Tensor& a, const Tensor& b) {
   std::ostringstream message;
   if (!(a.shape() == b.shape()) || a.dtype() != b.dtype()) {
@@ -78,14 +79,16 @@ inline std::string bit_difference(const Tensor& a, const Tensor& b) {
   const char *x = static_cast<const char*>(a.storage()->data()),
              *y = static_cast<const char*>(b.storage()->data());
   if (a.is_contiguous() && b.is_contiguous()) {  // the usual case, all at once
-    const auto skip_a = static_cast<std::size_t>(a.offset()) * bytes, skip_b = static_cast<std::size_t>(b.offset()) * bytes;
+    const auto skip_a = static_cast<std::size_t>(a.offset()) * bytes,
+               skip_b = static_cast<std::size_t>(b.offset()) * bytes;
     if (std::memcmp(x + skip_a, y + skip_b, static_cast<std::size_t>(a.size()) * bytes) == 0) return "";
   }
   for_each_index(a.shape(), [&](const Index& index) {
     const char* x_i = x + static_cast<std::size_t>(position(a, index)) * bytes;
     const char* y_i = y + static_cast<std::size_t>(position(b, index)) * bytes;
     if (message.tellp() == 0 && std::memcmp(x_i, y_i, bytes) != 0)
-      message << a.dtype() << " differs at " << Shape(index) << ": " << a.at(index) << " instead of " << b.at(index);
+      message << a.dtype() << " differs at " << Shape(index) << ": " << a.at(index) << " instead of "
+              << b.at(index);
   });
   return message.str();
 }

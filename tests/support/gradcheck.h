@@ -11,8 +11,8 @@
 
 namespace retnet::test {
 
-/// "" when the gradient rules of f agree with central differences at f64 leaves of the given values, else why not.
-/// i32 values are constants.
+/// "" when the gradient rules of f agree with central differences at f64 leaves of the given values, else why
+/// not. i32 values are constants.
 inline std::string gradient_problem(const CheckedFunction& f, const std::vector<Tensor>& values,
                                     const GradcheckOptions& options = {}) {
   std::vector<Variable> leaves;

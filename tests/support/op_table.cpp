@@ -70,9 +70,8 @@ std::vector<Case> unary_cases(std::int64_t n) {
 }
 
 std::vector<Case> binary_cases(std::int64_t n) {
-  return {{{n}, {n}},   {{3, n}, {3, n}}, {{3, n}, {n}},          {{n}, {3, n}},
-          {{n}, {}},    {{}, {n}},        {{3, 1}, {1, n}},       {{2, 1, n}, {3, 1}},
-          {{n, 2}, {1}}};
+  return {{{n}, {n}}, {{3, n}, {3, n}}, {{3, n}, {n}},       {{n}, {3, n}}, {{n}, {}},
+          {{}, {n}},  {{3, 1}, {1, n}}, {{2, 1, n}, {3, 1}}, {{n, 2}, {1}}};
 }
 
 std::vector<Case> same_shape_cases(std::int64_t n) { return {{{n}, {n}}, {{3, n}, {3, n}}}; }

@@ -1,7 +1,7 @@
 /// @file
-/// The operation table: one entry per function of autograd/functions.h, tensor/ops.h and tensor/views.h. It says how
-/// to make inputs and what the result must be; the tests of values, gradients and threads are generated from it
-/// (tests/autograd/operations_test.cpp), and fail for a function that has no entry.
+/// The operation table: one entry per function of autograd/functions.h, tensor/ops.h and tensor/views.h. It
+/// says how to make inputs and what the result must be; the tests of values, gradients and threads are
+/// generated from it (tests/autograd/operations_test.cpp), and fail for a function that has no entry.
 #pragma once
 
 #include <functional>
@@ -25,8 +25,10 @@ using Case = std::vector<Input>;
 struct Operation {
   std::string name;                   ///< of the entry; a function may have several
   std::vector<std::string> declared;  ///< the declarations it covers, as declarations_in() spells them
-  std::function<std::vector<Case>(std::int64_t n)> cases;  ///< combinations of input shapes for a size n >= smallest
-  std::function<Variable(const std::vector<Variable>&)> function;  ///< empty for operations without a gradient
+  std::function<std::vector<Case>(std::int64_t n)>
+      cases;  ///< combinations of input shapes for a size n >= smallest
+  std::function<Variable(const std::vector<Variable>&)>
+      function;  ///< empty for operations without a gradient
   std::function<Tensor(const std::vector<Tensor>&)> value;
   std::function<Array(const std::vector<Array>&)> reference;  ///< written without the library
 
@@ -40,7 +42,8 @@ struct Operation {
 /// The whole table, built once.
 const std::vector<Operation>& operations();
 
-/// Declarations of functions in the text of a header, e.g. "sum(Variable, int, bool)": parameter types without const,
+/// Declarations of functions in the text of a header, e.g. "sum(Variable, int, bool)": parameter types
+/// without const,
 /// &, std::, names and defaults.
 std::vector<std::string> declarations_in(const std::string& header_text);
 
@@ -75,19 +78,21 @@ inline const Tensor& ids_of(const Variable& x) { return x.value(); }
 /// @name Shapes that many operations share
 /// @{
 std::vector<Case> unary_cases(std::int64_t n);
-std::vector<Case> binary_cases(std::int64_t n);       ///< every way to broadcast
-std::vector<Case> same_shape_cases(std::int64_t n);   ///< two inputs of one shape
-std::vector<Case> row_cases(std::int64_t n);          ///< rows of n
+std::vector<Case> binary_cases(std::int64_t n);      ///< every way to broadcast
+std::vector<Case> same_shape_cases(std::int64_t n);  ///< two inputs of one shape
+std::vector<Case> row_cases(std::int64_t n);         ///< rows of n
 /// @}
 
 /// @name References
 /// @{
 using Reference = std::function<Array(const std::vector<Array>&)>;
-Reference each(double (*f)(double));              ///< f of every element
-Reference each_pair(double (*f)(double, double)); ///< f of every pair, broadcast
-/// The rows along the last dimension, each turned into a row by `f`; the result's last dimension is what f returns.
+Reference each(double (*f)(double));               ///< f of every element
+Reference each_pair(double (*f)(double, double));  ///< f of every pair, broadcast
+/// The rows along the last dimension, each turned into a row by `f`; the result's last dimension is what f
+/// returns.
 Reference each_row(std::function<std::vector<double>(const std::vector<double>&)> f);
-/// The same with several inputs: f gets the row of each; an input without the last dimension has rows of one number.
+/// The same with several inputs: f gets the row of each; an input without the last dimension has rows of one
+/// number.
 Reference each_rows(std::function<std::vector<double>(const std::vector<std::vector<double>>&)> f);
 /// As each_row(), where f returns one number and the last dimension goes.
 Reference each_row_to_one(std::function<double(const std::vector<double>&)> f);

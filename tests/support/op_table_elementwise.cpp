@@ -25,7 +25,8 @@ std::uint32_t philox_word(RandomKey key, std::uint64_t block, int word) {
 }
 
 template <class F>
-void add_unary(std::vector<Operation>& table, const std::string& name, Domain domain, F f, double (*reference)(double)) {
+void add_unary(std::vector<Operation>& table, const std::string& name, Domain domain, F f,
+               double (*reference)(double)) {
   table.push_back(differentiable(name, name + "(X)", unary_cases, f, each(reference)));
   table.back().domain = domain;
 }
@@ -39,34 +40,50 @@ void add_binary(std::vector<Operation>& table, const std::string& name, Domain d
 
 void add_one_operand(std::vector<Operation>& table) {
   const Domain any = Domain::any, positive = Domain::positive, off_zero = Domain::off_zero;
-  add_unary(table, "neg", any, [](const auto& in) { return neg(in[0]); }, [](double x) { return -x; });
-  add_unary(table, "exp", any, [](const auto& in) { return exp(in[0]); }, [](double x) { return std::exp(x); });
-  add_unary(table, "log", positive, [](const auto& in) { return log(in[0]); }, [](double x) { return std::log(x); });
-  add_unary(table, "sqrt", positive, [](const auto& in) { return sqrt(in[0]); },
-            [](double x) { return std::sqrt(x); });
-  add_unary(table, "abs", off_zero, [](const auto& in) { return abs(in[0]); }, [](double x) { return std::fabs(x); });
-  add_unary(table, "square", off_zero, [](const auto& in) { return square(in[0]); }, [](double x) { return x * x; });
-  add_unary(table, "tanh", any, [](const auto& in) { return tanh(in[0]); }, [](double x) { return std::tanh(x); });
-  add_unary(table, "sigmoid", any, [](const auto& in) { return sigmoid(in[0]); }, sigmoid_of);
-  add_unary(table, "relu", off_zero, [](const auto& in) { return relu(in[0]); },
-            [](double x) { return x > 0 ? x : 0.0; });
-  add_unary(table, "swish", any, [](const auto& in) { return swish(in[0]); },
-            [](double x) { return x * sigmoid_of(x); });
-  add_unary(table, "gelu", any, [](const auto& in) { return gelu(in[0]); },
-            [](double x) { return x * normal_cdf(x); });
+  add_unary(
+      table, "neg", any, [](const auto& in) { return neg(in[0]); }, [](double x) { return -x; });
+  add_unary(
+      table, "exp", any, [](const auto& in) { return exp(in[0]); }, [](double x) { return std::exp(x); });
+  add_unary(
+      table, "log", positive, [](const auto& in) { return log(in[0]); },
+      [](double x) { return std::log(x); });
+  add_unary(
+      table, "sqrt", positive, [](const auto& in) { return sqrt(in[0]); },
+      [](double x) { return std::sqrt(x); });
+  add_unary(
+      table, "abs", off_zero, [](const auto& in) { return abs(in[0]); },
+      [](double x) { return std::fabs(x); });
+  add_unary(
+      table, "square", off_zero, [](const auto& in) { return square(in[0]); },
+      [](double x) { return x * x; });
+  add_unary(
+      table, "tanh", any, [](const auto& in) { return tanh(in[0]); }, [](double x) { return std::tanh(x); });
+  add_unary(
+      table, "sigmoid", any, [](const auto& in) { return sigmoid(in[0]); }, sigmoid_of);
+  add_unary(
+      table, "relu", off_zero, [](const auto& in) { return relu(in[0]); },
+      [](double x) { return x > 0 ? x : 0.0; });
+  add_unary(
+      table, "swish", any, [](const auto& in) { return swish(in[0]); },
+      [](double x) { return x * sigmoid_of(x); });
+  add_unary(
+      table, "gelu", any, [](const auto& in) { return gelu(in[0]); },
+      [](double x) { return x * normal_cdf(x); });
 }
 
 void add_constants(std::vector<Operation>& table) {
-  table.push_back(differentiable("add a constant", "add(X, double)", unary_cases,
-                                 [](const auto& in) { return add(in[0], 0.75); },
-                                 each([](double x) { return x + 0.75; })));
-  table.push_back(differentiable("mul by a constant", "mul(X, double)", unary_cases,
-                                 [](const auto& in) { return mul(in[0], -1.5); },
-                                 each([](double x) { return -1.5 * x; })));
+  table.push_back(differentiable(
+      "add a constant", "add(X, double)", unary_cases, [](const auto& in) { return add(in[0], 0.75); },
+      each([](double x) { return x + 0.75; })));
+  table.push_back(differentiable(
+      "mul by a constant", "mul(X, double)", unary_cases, [](const auto& in) { return mul(in[0], -1.5); },
+      each([](double x) { return -1.5 * x; })));
   // The first number of this stream keeps its element, so that the gradient is not zero at size 1.
   table.push_back(differentiable(
       "dropout", "dropout(X, double, RandomKey)", unary_cases,
-      [](const auto& in) { return dropout(in[0], 0.25, {7, 3}); },
+      [](const auto& in) {
+        return dropout(in[0], 0.25, {7, 3});
+      },
       [](const std::vector<Array>& in) {
         std::uint64_t i = 0;
         return make_array(in[0].shape, [&](const Index& index) {
@@ -76,43 +93,53 @@ void add_constants(std::vector<Operation>& table) {
         });
       }));
   // Out and back, so that the result has a gradient in the input's dtype; f64 comes back rounded to f32.
-  table.push_back(differentiable("astype to f32", "astype(X, Dtype)", unary_cases,
-                                 [](const auto& in) { return astype(astype(in[0], Dtype::f32), in[0].dtype()); },
-                                 each([](double x) { return static_cast<double>(static_cast<float>(x)); })));
+  table.push_back(differentiable(
+      "astype to f32", "astype(X, Dtype)", unary_cases,
+      [](const auto& in) { return astype(astype(in[0], Dtype::f32), in[0].dtype()); },
+      each([](double x) { return static_cast<double>(static_cast<float>(x)); })));
   table.back().smooth = false;
-  table.push_back(differentiable("astype to f64", "astype(X, Dtype)", unary_cases,
-                                 [](const auto& in) { return astype(astype(in[0], Dtype::f64), in[0].dtype()); },
-                                 each([](double x) { return x; })));
+  table.push_back(differentiable(
+      "astype to f64", "astype(X, Dtype)", unary_cases,
+      [](const auto& in) { return astype(astype(in[0], Dtype::f64), in[0].dtype()); },
+      each([](double x) { return x; })));
 }
 
 void add_two_operands(std::vector<Operation>& table) {
   const Domain any = Domain::any;
-  add_binary(table, "add", any, [](const auto& in) { return add(in[0], in[1]); },
-             [](double a, double b) { return a + b; });
-  add_binary(table, "sub", any, [](const auto& in) { return sub(in[0], in[1]); },
-             [](double a, double b) { return a - b; });
-  add_binary(table, "mul", any, [](const auto& in) { return mul(in[0], in[1]); },
-             [](double a, double b) { return a * b; });
-  add_binary(table, "div", Domain::off_zero, [](const auto& in) { return div(in[0], in[1]); },
-             [](double a, double b) { return a / b; });
-  add_binary(table, "maximum", any, [](const auto& in) { return maximum(in[0], in[1]); },
-             [](double a, double b) { return a > b ? a : b; });
+  add_binary(
+      table, "add", any, [](const auto& in) { return add(in[0], in[1]); },
+      [](double a, double b) { return a + b; });
+  add_binary(
+      table, "sub", any, [](const auto& in) { return sub(in[0], in[1]); },
+      [](double a, double b) { return a - b; });
+  add_binary(
+      table, "mul", any, [](const auto& in) { return mul(in[0], in[1]); },
+      [](double a, double b) { return a * b; });
+  add_binary(
+      table, "div", Domain::off_zero, [](const auto& in) { return div(in[0], in[1]); },
+      [](double a, double b) { return a / b; });
+  add_binary(
+      table, "maximum", any, [](const auto& in) { return maximum(in[0], in[1]); },
+      [](double a, double b) { return a > b ? a : b; });
   table.back().informative = 7;  // before that, one side may win everywhere
-  add_binary(table, "minimum", any, [](const auto& in) { return minimum(in[0], in[1]); },
-             [](double a, double b) { return a < b ? a : b; });
+  add_binary(
+      table, "minimum", any, [](const auto& in) { return minimum(in[0], in[1]); },
+      [](double a, double b) { return a < b ? a : b; });
   table.back().informative = 7;
-  table.push_back(value_only("greater_equal", {"greater_equal(Tensor, Tensor)"}, binary_cases,
-                             [](const auto& in) { return greater_equal(in[0], in[1]); },
-                             each_pair([](double a, double b) { return a >= b ? 1.0 : 0.0; })));
-  table.push_back(value_only("greater_equal of equals", {"greater_equal(Tensor, Tensor)"}, unary_cases,
-                             [](const auto& in) { return greater_equal(in[0], in[0]); },
-                             each([](double) { return 1.0; })));
+  table.push_back(value_only(
+      "greater_equal", {"greater_equal(Tensor, Tensor)"}, binary_cases,
+      [](const auto& in) { return greater_equal(in[0], in[1]); },
+      each_pair([](double a, double b) { return a >= b ? 1.0 : 0.0; })));
+  table.push_back(value_only(
+      "greater_equal of equals", {"greater_equal(Tensor, Tensor)"}, unary_cases,
+      [](const auto& in) { return greater_equal(in[0], in[0]); }, each([](double) { return 1.0; })));
 }
 
-void add_derivative(std::vector<Operation>& table, const std::string& name, Tensor (*f)(const Tensor&, const Tensor&),
-                    double (*reference)(double, double)) {
-  table.push_back(value_only(name, {name + "(Tensor, Tensor)"}, same_shape_cases,
-                             [f](const std::vector<Tensor>& in) { return f(in[0], in[1]); }, each_pair(reference)));
+void add_derivative(std::vector<Operation>& table, const std::string& name,
+                    Tensor (*f)(const Tensor&, const Tensor&), double (*reference)(double, double)) {
+  table.push_back(value_only(
+      name, {name + "(Tensor, Tensor)"}, same_shape_cases,
+      [f](const std::vector<Tensor>& in) { return f(in[0], in[1]); }, each_pair(reference)));
   table.back().domain = Domain::off_zero;
 }
 

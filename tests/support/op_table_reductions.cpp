@@ -42,55 +42,74 @@ Operation reduction(const std::string& name, const std::string& declaration, int
 }
 
 void add_sums(std::vector<Operation>& table) {
-  table.push_back(differentiable("sum", "sum(X)", any_rank, [](const auto& in) { return sum(in[0]); },
-                                 [](const std::vector<Array>& in) { return Array{{}, {sum_of(in[0].values)}}; }));
-  table.push_back(differentiable("mean", "mean(X)", any_rank, [](const auto& in) { return mean(in[0]); },
-                                 [](const std::vector<Array>& in) { return Array{{}, {mean_of(in[0].values)}}; }));
+  table.push_back(differentiable(
+      "sum", "sum(X)", any_rank, [](const auto& in) { return sum(in[0]); },
+      [](const std::vector<Array>& in) {
+        return Array{{}, {sum_of(in[0].values)}};
+      }));
+  table.push_back(differentiable(
+      "mean", "mean(X)", any_rank, [](const auto& in) { return mean(in[0]); },
+      [](const std::vector<Array>& in) {
+        return Array{{}, {mean_of(in[0].values)}};
+      }));
   table.back().smallest = 1;
   const std::string sum_axis = "sum(X, int, bool)", mean_axis = "mean(X, int, bool)";
-  table.push_back(reduction("sum axis 0", sum_axis, 0, true, [](const auto& in) { return sum(in[0], 0, true); }, sum_of));
-  table.push_back(reduction("sum axis 1", sum_axis, 1, false, [](const auto& in) { return sum(in[0], 1); }, sum_of));
-  table.push_back(reduction("sum axis -1", sum_axis, -1, false, [](const auto& in) { return sum(in[0], -1); }, sum_of));
-  table.push_back(reduction("mean axis 0", mean_axis, 0, false, [](const auto& in) { return mean(in[0], 0); }, mean_of));
+  table.push_back(reduction(
+      "sum axis 0", sum_axis, 0, true, [](const auto& in) { return sum(in[0], 0, true); }, sum_of));
+  table.push_back(reduction(
+      "sum axis 1", sum_axis, 1, false, [](const auto& in) { return sum(in[0], 1); }, sum_of));
+  table.push_back(reduction(
+      "sum axis -1", sum_axis, -1, false, [](const auto& in) { return sum(in[0], -1); }, sum_of));
+  table.push_back(reduction(
+      "mean axis 0", mean_axis, 0, false, [](const auto& in) { return mean(in[0], 0); }, mean_of));
   table.back().smallest = 1;
-  table.push_back(
-      reduction("mean axis -2", mean_axis, -2, true, [](const auto& in) { return mean(in[0], -2, true); }, mean_of));
+  table.push_back(reduction(
+      "mean axis -2", mean_axis, -2, true, [](const auto& in) { return mean(in[0], -2, true); }, mean_of));
   table.back().smallest = 1;
 }
 
 void add_extremes(std::vector<Operation>& table) {
   for (const int axis : {0, 1, -1})
-    table.push_back(value_only("max axis " + std::to_string(axis), {"max(Tensor, int, bool)"}, three_sizes,
-                               [axis](const auto& in) { return max(in[0], axis, axis == 1); },
-                               [axis](const std::vector<Array>& in) {
-                                 return along(in[0], axis < 0 ? 2 : axis, axis == 1, max_of);
-                               }));
+    table.push_back(value_only(
+        "max axis " + std::to_string(axis), {"max(Tensor, int, bool)"}, three_sizes,
+        [axis](const auto& in) { return max(in[0], axis, axis == 1); },
+        [axis](const std::vector<Array>& in) {
+          return along(in[0], axis < 0 ? 2 : axis, axis == 1, max_of);
+        }));
   for (std::size_t i = table.size() - 3; i < table.size(); ++i) table[i].smallest = 1;
-  table.push_back(value_only("argmax", {"argmax(Tensor)"}, row_cases, [](const auto& in) { return argmax(in[0]); },
-                             each_row_to_one([](const std::vector<double>& row) {
-                               return static_cast<double>(std::max_element(row.begin(), row.end()) - row.begin());
-                             })));
+  table.push_back(value_only(
+      "argmax", {"argmax(Tensor)"}, row_cases, [](const auto& in) { return argmax(in[0]); },
+      each_row_to_one([](const std::vector<double>& row) {
+        return static_cast<double>(std::max_element(row.begin(), row.end()) - row.begin());
+      })));
   table.back().smallest = 1;
-  table.push_back(value_only("sum_squares", {"sum_squares(Tensor)"}, any_rank,
-                             [](const auto& in) { return Tensor::scalar(sum_squares(contiguous(in[0])), Dtype::f64); },
-                             [](const std::vector<Array>& in) {
-                               double total = 0;
-                               for (const double value : in[0].values) total += value * value;
-                               return Array{{}, {total}};
-                             }));
-  table.push_back(value_only("sum_to", {"sum_to(Tensor, Shape)"},
-                             [](std::int64_t n) { return std::vector<Case>{{{2, 3, n, 4}}}; },
-                             [](const auto& in) { return sum_to(in[0], {in[0].dim(2), 1}); },
-                             [](const std::vector<Array>& in) {
-                               Array y = along(in[0], 3, true, sum_of);
-                               y = along(y, 1, false, sum_of);
-                               return along(y, 0, false, sum_of);
-                             }));
+  table.push_back(value_only(
+      "sum_squares", {"sum_squares(Tensor)"}, any_rank,
+      [](const auto& in) { return Tensor::scalar(sum_squares(contiguous(in[0])), Dtype::f64); },
+      [](const std::vector<Array>& in) {
+        double total = 0;
+        for (const double value : in[0].values) total += value * value;
+        return Array{{}, {total}};
+      }));
+  table.push_back(value_only(
+      "sum_to", {"sum_to(Tensor, Shape)"},
+      [](std::int64_t n) {
+        return std::vector<Case>{{{2, 3, n, 4}}};
+      },
+      [](const auto& in) {
+        return sum_to(in[0], {in[0].dim(2), 1});
+      },
+      [](const std::vector<Array>& in) {
+        Array y = along(in[0], 3, true, sum_of);
+        y = along(y, 1, false, sum_of);
+        return along(y, 0, false, sum_of);
+      }));
 }
 
 Array product(const Array& a, const Array& b, bool ta, bool tb) {
   const int ra = a.shape.rank(), rb = b.shape.rank();
-  const std::int64_t m = a.shape[ra - (ta ? 1 : 2)], k = a.shape[ra - (ta ? 2 : 1)], n = b.shape[rb - (tb ? 2 : 1)];
+  const std::int64_t m = a.shape[ra - (ta ? 1 : 2)], k = a.shape[ra - (ta ? 2 : 1)],
+                     n = b.shape[rb - (tb ? 2 : 1)];
   Shape shape = ra >= rb ? a.shape : b.shape;
   for (const Array* x : {&a, &b})
     for (int d = 3; d <= x->shape.rank(); ++d)
@@ -129,7 +148,7 @@ void add_products(std::vector<Operation>& table) {
         add({}, {}, n, 3, 2);
         add({}, {}, 2, n, 3);
         add({}, {}, 2, 3, n);
-        add({3}, {}, n, 2, 4);     // one matrix on the right for a batch on the left
+        add({3}, {}, n, 2, 4);  // one matrix on the right for a batch on the left
         add({3}, {}, 2, n, 4);
         add({2}, {}, 3, 2, n);
         add({}, {3}, 2, n, 3);
@@ -138,8 +157,9 @@ void add_products(std::vector<Operation>& table) {
         return result;
       };
       table.push_back(differentiable(
-          std::string("matmul") + (ta ? " transpose_a" : "") + (tb ? " transpose_b" : ""), "matmul(X, X, bool, bool)",
-          cases, [ta, tb](const auto& in) { return matmul(in[0], in[1], ta, tb); },
+          std::string("matmul") + (ta ? " transpose_a" : "") + (tb ? " transpose_b" : ""),
+          "matmul(X, X, bool, bool)", cases,
+          [ta, tb](const auto& in) { return matmul(in[0], in[1], ta, tb); },
           [ta, tb](const std::vector<Array>& in) { return product(in[0], in[1], ta, tb); }));
       table.back().large = 4001;
     }

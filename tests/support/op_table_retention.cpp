@@ -1,5 +1,5 @@
-// The operation table: fused chunkwise retention, against the recurrence that defines it, Eq. (6). That it equals
-// the composed forms, with every option, is in tests/retnet.
+// The operation table: fused chunkwise retention, against the recurrence that defines it, Eq. (6). That it
+// equals the composed forms, with every option, is in tests/retnet.
 
 #include "tests/support/op_table.h"
 
@@ -22,13 +22,17 @@ Tensor per_head(std::int64_t rows, std::int64_t columns, Dtype dtype, F f) {
 /// sqrt(s_n) with s_n = 1 + gamma + .. + gamma^n, Eq. (R3).
 double root_of_sum(double gamma, double n) { return std::sqrt((1 - std::pow(gamma, n + 1)) / (1 - gamma)); }
 
-/// in[] = q, k, v, S, z, and the tables of decays that belong to them.
-RetentionInputs retention_inputs(const std::vector<Tensor>& in, bool normalized) {
+/// in[] = q, k, v, S and, for normalised scores, z; and the tables of decays that belong to them.
+RetentionInputs retention_inputs(const std::vector<Tensor>& in) {
   const Dtype dtype = in[0].dtype();
-  RetentionInputs r{in[0], in[1], in[2], in[3], in[4], {}, {}, {}, {}, true};
-  r.mask = per_head(kChunk, kChunk, dtype, [](double g, double n, double m) { return n < m ? 0 : std::pow(g, n - m); });
+  const bool normalized = in.size() == 5;
+  RetentionInputs r{in[0], in[1], in[2], in[3], {}, {}, {}, {}, {}, true};
+  r.z = normalized ? in[4] : Tensor::zeros({in[0].dim(0), 2, in[0].dim(3)}, dtype);
+  r.mask = per_head(kChunk, kChunk, dtype,
+                    [](double g, double n, double m) { return n < m ? 0 : std::pow(g, n - m); });
   r.from_state = per_head(kChunk, 1, dtype, [](double g, double i, double) { return std::pow(g, i + 1); });
-  r.to_state = per_head(kChunk, 1, dtype, [](double g, double i, double) { return std::pow(g, kChunk - 1 - i); });
+  r.to_state =
+      per_head(kChunk, 1, dtype, [](double g, double i, double) { return std::pow(g, kChunk - 1 - i); });
   if (normalized)
     r.root_s = per_head(in[0].dim(2), 1, dtype, [](double g, double n, double) { return root_of_sum(g, n); });
   return r;
@@ -70,8 +74,10 @@ void recurrent_step(const std::vector<Array>& in, Index at, double divide_by_roo
     for (std::int64_t j = 0; j < dv; ++j) out[j] /= std::max(std::fabs(row_sum), divide_by_root);  // Eq. (R4)
 }
 
-Retained recurrence(const std::vector<Array>& in, bool normalized) {
-  Retained r{{in[2].shape, std::vector<double>(in[2].values.size())}, in[3], in[4]};
+Retained recurrence(const std::vector<Array>& in) {
+  const bool normalized = in.size() == 5;
+  Retained r{{in[2].shape, std::vector<double>(in[2].values.size())}, in[3], {}};
+  r.z = normalized ? in[4] : Array{{}, std::vector<double>(in[3].values.size())};
   const std::int64_t dv = in[2].shape.back();
   double* out = r.o.values.data();
   for_each_index({in[2].shape[0], 2, in[2].shape[2]}, [&](const Index& at) {
@@ -82,9 +88,16 @@ Retained recurrence(const std::vector<Array>& in, bool normalized) {
   return r;
 }
 
-std::vector<Case> retention_cases(std::int64_t n) {
+std::vector<Case> normalized_cases(std::int64_t n) {
   return {{{2, 2, n, 4}, {2, 2, n, 4}, {2, 2, n, 3}, {2, 2, 4, 3}, {2, 2, 4}},
           {{1, 2, 4, 2}, {1, 2, 4, 2}, {1, 2, 4, n + 1}, {1, 2, 2, n + 1}, {1, 2, 2}}};
+}
+
+/// Without z, which the output does not depend on when the scores are not normalised.
+std::vector<Case> plain_cases(std::int64_t n) {
+  std::vector<Case> cases = normalized_cases(n);
+  for (Case& inputs : cases) inputs.pop_back();
+  return cases;
 }
 
 }  // namespace
@@ -94,30 +107,34 @@ void add_retention(std::vector<Operation>& table) {
     Operation op;
     op.name = normalized ? "retention with normalised scores" : "retention";
     op.declared = {"retention(RetentionInputs)", "retention_grad(RetentionInputs, RetentionOutputs, Tensor)"};
-    op.cases = retention_cases;
-    op.function = [normalized](const std::vector<Variable>& x) {
-      const RetentionInputs in = retention_inputs(
-          {x[0].value(), x[1].value(), x[2].value(), x[3].value(), x[4].value()}, normalized);
+    op.cases = normalized ? normalized_cases : plain_cases;
+    op.function = [](const std::vector<Variable>& x) {
+      std::vector<Tensor> values;
+      for (const Variable& input : x) values.push_back(input.value());
+      const RetentionInputs in = retention_inputs(values);
       const RetentionOutputs out = retention(in);
-      return record("retention", out.o, x, [in, out](const Tensor& dO) { return retention_grad(in, out, dO); });
+      return record("retention", out.o, x, [in, out, n = x.size()](const Tensor& dO) {
+        std::vector<Tensor> gradients = retention_grad(in, out, dO);
+        gradients.resize(n);
+        return gradients;
+      });
     };
-    op.value = [normalized](const std::vector<Tensor>& in) {
-      return retention(retention_inputs(at_least_f32(in), normalized)).o;
-    };
-    op.reference = [normalized](const std::vector<Array>& in) { return recurrence(in, normalized).o; };
+    op.value = [](const std::vector<Tensor>& in) { return retention(retention_inputs(at_least_f32(in))).o; };
+    op.reference = [](const std::vector<Array>& in) { return recurrence(in).o; };
     op.large = 2003;
     table.push_back(op);
   }
-  table.push_back(value_only("the state of retention", {}, retention_cases,
-                             [](const std::vector<Tensor>& in) {
-                               const RetentionOutputs out = retention(retention_inputs(at_least_f32(in), true));
-                               return concat({reshape(out.S, {-1}), reshape(out.z, {-1})}, 0);
-                             },
-                             [](const std::vector<Array>& in) {
-                               Retained r = recurrence(in, true);
-                               r.S.values.insert(r.S.values.end(), r.z.values.begin(), r.z.values.end());
-                               return Array{{static_cast<std::int64_t>(r.S.values.size())}, r.S.values};
-                             }));
+  table.push_back(value_only(
+      "the state of retention", {}, normalized_cases,
+      [](const std::vector<Tensor>& in) {
+        const RetentionOutputs out = retention(retention_inputs(at_least_f32(in)));
+        return concat({reshape(out.S, {-1}), reshape(out.z, {-1})}, 0);
+      },
+      [](const std::vector<Array>& in) {
+        Retained r = recurrence(in);
+        r.S.values.insert(r.S.values.end(), r.z.values.begin(), r.z.values.end());
+        return Array{{static_cast<std::int64_t>(r.S.values.size())}, r.S.values};
+      }));
   table.back().large = 2003;
 }
 

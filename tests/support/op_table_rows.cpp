@@ -40,22 +40,28 @@ Variable loss_of(const Variable& loss) { return loss; }
 Tensor loss_of(const CrossEntropy& c) { return c.loss; }
 
 void add_softmax(std::vector<Operation>& table) {
-  table.push_back(differentiable("softmax", "softmax(X)", row_cases, [](const auto& in) { return softmax(in[0]); },
-                                 each_row(softmax_of)));
-  table.push_back(differentiable("log_sum_exp", "log_sum_exp(X)", row_cases,
-                                 [](const auto& in) { return log_sum_exp(in[0]); }, each_row_to_one(log_sum_exp_of)));
+  table.push_back(differentiable(
+      "softmax", "softmax(X)", row_cases, [](const auto& in) { return softmax(in[0]); },
+      each_row(softmax_of)));
+  table.push_back(differentiable(
+      "log_sum_exp", "log_sum_exp(X)", row_cases, [](const auto& in) { return log_sum_exp(in[0]); },
+      each_row_to_one(log_sum_exp_of)));
   // eps is large enough for a wrong use of it to show.
-  table.push_back(differentiable("normalize", "normalize(X, double, bool)", row_cases,
-                                 [](const auto& in) { return rows_of(normalize(in[0], 0.1)); },
-                                 each_row([](const Row& row) { return normalized(row, 0.1, true); })));
-  table.push_back(differentiable("normalize without centring", "normalize(X, double, bool)", row_cases,
-                                 [](const auto& in) { return rows_of(normalize(in[0], 0.1, false)); },
-                                 each_row([](const Row& row) { return normalized(row, 0.1, false); })));
-  for (std::size_t i = table.size() - 4; i < table.size(); ++i) table[i].smallest = 1, table[i].informative = 2;
+  table.push_back(differentiable(
+      "normalize", "normalize(X, double, bool)", row_cases,
+      [](const auto& in) { return rows_of(normalize(in[0], 0.1)); },
+      each_row([](const Row& row) { return normalized(row, 0.1, true); })));
+  table.push_back(differentiable(
+      "normalize without centring", "normalize(X, double, bool)", row_cases,
+      [](const auto& in) { return rows_of(normalize(in[0], 0.1, false)); },
+      each_row([](const Row& row) { return normalized(row, 0.1, false); })));
+  for (std::size_t i = table.size() - 4; i < table.size(); ++i)
+    table[i].smallest = 1, table[i].informative = 2;
 }
 
 std::vector<Case> logits_cases(std::int64_t n) {
-  return {{{n}, Input({}, n)}, {{4, n}, Input({4}, n)}, {{2, 3, n}, Input({2, 3}, n)}, {{0, n}, Input({0}, n)}};
+  return {
+      {{n}, Input({}, n)}, {{4, n}, Input({4}, n)}, {{2, 3, n}, Input({2, 3}, n)}, {{0, n}, Input({0}, n)}};
 }
 
 /// One number per row of in[0], by the row and the id that in[1] has for it.
@@ -81,7 +87,8 @@ void add_indexing(std::vector<Operation>& table) {
   table.push_back(cross_entropy_op);
 
   table.push_back(differentiable(
-      "gather", "gather(X, Tensor)", logits_cases, [](const auto& in) { return gather(in[0], ids_of(in[1])); },
+      "gather", "gather(X, Tensor)", logits_cases,
+      [](const auto& in) { return gather(in[0], ids_of(in[1])); },
       [](const std::vector<Array>& in) {
         return per_row(in, [](const Row& row, std::size_t id) { return row[id]; });
       }));
@@ -90,7 +97,8 @@ void add_indexing(std::vector<Operation>& table) {
   table.push_back(differentiable(
       "embedding", "embedding(X, Tensor)",
       [](std::int64_t n) {
-        return std::vector<Case>{{{5, n}, Input({2, 3}, 5)}, {{n + 1, 3}, Input({4}, n + 1)}, {{5, 3}, Input({n}, 5)}};
+        return std::vector<Case>{
+            {{5, n}, Input({2, 3}, 5)}, {{n + 1, 3}, Input({4}, n + 1)}, {{5, 3}, Input({n}, 5)}};
       },
       [](const auto& in) { return embedding(in[0], ids_of(in[1])); },
       [](const std::vector<Array>& in) {
@@ -150,9 +158,10 @@ void add_rotation(std::vector<Operation>& table) {
   op.reference = [](const std::vector<Array>& in) { return rotated(in[0], 1); };
   op.large = 3001;
   table.push_back(op);
-  table.push_back(value_only("rotate back", {"rotate(Tensor, Tensor, Tensor, bool)"}, cases,
-                             [](const auto& in) { return rotate(in[0], cosines(in[0]), sines(in[0]), true); },
-                             [](const std::vector<Array>& in) { return rotated(in[0], -1); }));
+  table.push_back(value_only(
+      "rotate back", {"rotate(Tensor, Tensor, Tensor, bool)"}, cases,
+      [](const auto& in) { return rotate(in[0], cosines(in[0]), sines(in[0]), true); },
+      [](const std::vector<Array>& in) { return rotated(in[0], -1); }));
   table.back().large = 3001;
 }
 

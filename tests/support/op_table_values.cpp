@@ -10,34 +10,39 @@ namespace {
 Array same(const std::vector<Array>& in) { return in[0]; }
 
 void add_copies(std::vector<Operation>& table) {
-  table.push_back(value_only("contiguous", {"contiguous(Tensor)"}, unary_cases,
-                             [](const auto& in) { return contiguous(in[0]); }, same));
-  table.push_back(
-      value_only("clone", {"clone(Tensor)"}, unary_cases, [](const auto& in) { return clone(in[0]); }, same));
-  table.push_back(value_only("astype to i32", {"astype(Tensor, Dtype)"}, unary_cases,
-                             [](const auto& in) { return astype(in[0], Dtype::i32); },
-                             each([](double x) { return std::trunc(x); })));
-  table.push_back(value_only("fill", {"fill(Tensor, double)"}, unary_cases,
-                             [](const auto& in) {
-                               const Tensor x = clone(in[0]);
-                               fill(x, 1.25);
-                               return x;
-                             },
-                             each([](double) { return 1.25; })));
-  table.push_back(value_only("copy_into", {"copy_into(Tensor, Tensor)"}, unary_cases,
-                             [](const auto& in) {
-                               const Tensor to = empty_in_layout(in[0].shape(), Layout::stepped, in[0].dtype());
-                               copy_into(to, in[0]);
-                               return to;
-                             },
-                             same));
-  table.push_back(value_only("add_into", {"add_into(Tensor, Tensor)"}, same_shape_cases,
-                             [](const auto& in) {
-                               const Tensor a = clone(in[0]);
-                               add_into(a, in[1]);
-                               return a;
-                             },
-                             each_pair([](double a, double b) { return a + b; })));
+  table.push_back(value_only(
+      "contiguous", {"contiguous(Tensor)"}, unary_cases, [](const auto& in) { return contiguous(in[0]); },
+      same));
+  table.push_back(value_only(
+      "clone", {"clone(Tensor)"}, unary_cases, [](const auto& in) { return clone(in[0]); }, same));
+  table.push_back(value_only(
+      "astype to i32", {"astype(Tensor, Dtype)"}, unary_cases,
+      [](const auto& in) { return astype(in[0], Dtype::i32); },
+      each([](double x) { return std::trunc(x); })));
+  table.push_back(value_only(
+      "fill", {"fill(Tensor, double)"}, unary_cases,
+      [](const auto& in) {
+        const Tensor x = clone(in[0]);
+        fill(x, 1.25);
+        return x;
+      },
+      each([](double) { return 1.25; })));
+  table.push_back(value_only(
+      "copy_into", {"copy_into(Tensor, Tensor)"}, unary_cases,
+      [](const auto& in) {
+        const Tensor to = empty_in_layout(in[0].shape(), Layout::stepped, in[0].dtype());
+        copy_into(to, in[0]);
+        return to;
+      },
+      same));
+  table.push_back(value_only(
+      "add_into", {"add_into(Tensor, Tensor)"}, same_shape_cases,
+      [](const auto& in) {
+        const Tensor a = clone(in[0]);
+        add_into(a, in[1]);
+        return a;
+      },
+      each_pair([](double a, double b) { return a + b; })));
 }
 
 using Row = std::vector<double>;
@@ -69,13 +74,17 @@ Row cross_entropy_gradient(const Row& x, double target, double dloss) {
 }
 
 void add_row_gradients(std::vector<Operation>& table) {
-  table.push_back(value_only("softmax_grad", {"softmax_grad(Tensor, Tensor)"}, same_shape_cases,
-                             [](const auto& in) { return softmax_grad(in[0], in[1]); },
-                             each_rows([](const std::vector<Row>& in) { return softmax_gradient(in[0], in[1]); })));
+  table.push_back(value_only(
+      "softmax_grad", {"softmax_grad(Tensor, Tensor)"}, same_shape_cases,
+      [](const auto& in) { return softmax_grad(in[0], in[1]); },
+      each_rows([](const std::vector<Row>& in) { return softmax_gradient(in[0], in[1]); })));
   for (const bool center : {true, false})
     table.push_back(value_only(
-        center ? "normalize_grad" : "normalize_grad without centring", {"normalize_grad(Normalized, Tensor, bool)"},
-        [](std::int64_t n) { return std::vector<Case>{{{3, n}, {3}, {3, n}}, {{2, 3, n}, {2, 3}, {2, 3, n}}}; },
+        center ? "normalize_grad" : "normalize_grad without centring",
+        {"normalize_grad(Normalized, Tensor, bool)"},
+        [](std::int64_t n) {
+          return std::vector<Case>{{{3, n}, {3}, {3, n}}, {{2, 3, n}, {2, 3}, {2, 3, n}}};
+        },
         [center](const auto& in) {
           const Tensor rstd = in[1].dtype() == Dtype::bf16 ? in_dtype(in[1], Dtype::f32) : in[1];
           return normalize_grad(Normalized{in[0], rstd}, in[2], center);
@@ -86,26 +95,32 @@ void add_row_gradients(std::vector<Operation>& table) {
   // From the logits, not from a given log-sum-exp: in bf16 that would be a rounding of its own.
   table.push_back(value_only(
       "cross_entropy_grad", {"cross_entropy_grad(CrossEntropy, Tensor, Tensor, Tensor)"},
-      [](std::int64_t n) { return std::vector<Case>{{{4, n}, Input({4}, n), {4}}, {{n}, Input({}, n), {}}}; },
+      [](std::int64_t n) {
+        return std::vector<Case>{{{4, n}, Input({4}, n), {4}}, {{n}, Input({}, n), {}}};
+      },
       [](const auto& in) {
         CrossEntropy saved = cross_entropy(in[0], in[1]);
         saved.lse = in_layout(saved.lse, Layout::stepped, saved.lse.dtype());
         return cross_entropy_grad(saved, in[0], in[1], in[2]);
       },
-      each_rows([](const std::vector<Row>& in) { return cross_entropy_gradient(in[0], in[1][0], in[2][0]); })));
+      each_rows(
+          [](const std::vector<Row>& in) { return cross_entropy_gradient(in[0], in[1][0], in[2][0]); })));
   for (std::size_t i = table.size() - 4; i < table.size(); ++i) table[i].smallest = 1;
 }
 
 void add_index_gradients(std::vector<Operation>& table) {
   table.push_back(value_only(
       "embedding_grad", {"embedding_grad(Tensor, Tensor, int64_t)"},
-      [](std::int64_t n) { return std::vector<Case>{{{2, 3, n}, Input({2, 3}, 5)}, {{n, 3}, Input({n}, 5)}}; },
+      [](std::int64_t n) {
+        return std::vector<Case>{{{2, 3, n}, Input({2, 3}, 5)}, {{n, 3}, Input({n}, 5)}};
+      },
       [](const auto& in) { return embedding_grad(in[0], in[1], 5); },
       [](const std::vector<Array>& in) {
         Array dtable = make_array({5, in[0].shape.back()}, [](const Index&) { return 0.0; });
         for_each_index(in[0].shape, [&](const Index& i) {
           const Index row(i.begin(), i.end() - 1);
-          const double at = element(in[1], row) * static_cast<double>(in[0].shape.back()) + static_cast<double>(i.back());
+          const double at =
+              element(in[1], row) * static_cast<double>(in[0].shape.back()) + static_cast<double>(i.back());
           dtable.values[static_cast<std::size_t>(at)] += element(in[0], i);
         });
         return dtable;
@@ -114,7 +129,9 @@ void add_index_gradients(std::vector<Operation>& table) {
   table.back().large = 2003;
   table.push_back(value_only(
       "gather_grad", {"gather_grad(Tensor, Tensor, int64_t)"},
-      [](std::int64_t n) { return std::vector<Case>{{{n}, Input({n}, 4)}, {{2, n}, Input({2, n}, 4)}}; },
+      [](std::int64_t n) {
+        return std::vector<Case>{{{n}, Input({n}, 4)}, {{2, n}, Input({2, n}, 4)}};
+      },
       [](const auto& in) { return gather_grad(in[0], in[1], 4); },
       [](const std::vector<Array>& in) {
         Shape shape = in[0].shape;
@@ -154,41 +171,47 @@ Array stepped(const kernels::AdamW& s, const std::vector<Array>& in) {
 
 void add_updates(std::vector<Operation>& table) {
   const kernels::AdamW settings{0.1, 0.8, 0.95, 0.01, 0.3, 0.5, 3};
-  table.push_back(value_only("adamw_update", {"adamw_update(AdamW, Tensor, Tensor, Tensor, Tensor)"},
-                             [](std::int64_t n) { return std::vector<Case>{{{n, 3}, {n, 3}, {n, 3}, {n, 3}}}; },
-                             [settings](const std::vector<Tensor>& in) { return stepped(settings, in); },
-                             [settings](const std::vector<Array>& in) { return stepped(settings, in); }));
+  table.push_back(value_only(
+      "adamw_update", {"adamw_update(AdamW, Tensor, Tensor, Tensor, Tensor)"},
+      [](std::int64_t n) {
+        return std::vector<Case>{{{n, 3}, {n, 3}, {n, 3}, {n, 3}}};
+      },
+      [settings](const std::vector<Tensor>& in) { return stepped(settings, in); },
+      [settings](const std::vector<Array>& in) { return stepped(settings, in); }));
   table.back().domain = Domain::positive;
 }
 
 void add_random(std::vector<Operation>& table) {
-  // Values are only shape and dtype here; tests/tensor/random_test.cpp knows the numbers and their distribution.
+  // Values are only shape and dtype here; tests/tensor/random_test.cpp knows the numbers and their
+  // distribution.
   const RandomKey key{11, 5};
-  table.push_back(value_only("rand_uniform", {"rand_uniform(Shape, RandomKey, double, double, Dtype)"}, unary_cases,
-                             [key](const auto& in) {
-                               const Dtype dtype = in[0].dtype() == Dtype::bf16 ? Dtype::f32 : in[0].dtype();
-                               return rand_uniform(in[0].shape(), key, -2, 3, dtype);
-                             },
-                             [key](const std::vector<Array>& in) {
-                               std::uint64_t i = 0;
-                               return make_array(in[0].shape, [&](const Index&) {
-                                 return -2 + 5 * (kernels::random_bits(key, i++) / 4294967296.0);
-                               });
-                             }));
-  table.push_back(value_only("rand_normal", {"rand_normal(Shape, RandomKey, double, double, Dtype)"}, unary_cases,
-                             [key](const auto& in) {
-                               const Dtype dtype = in[0].dtype() == Dtype::bf16 ? Dtype::f32 : in[0].dtype();
-                               return rand_normal(in[0].shape(), key, 0.5, 2, dtype);
-                             },
-                             [key](const std::vector<Array>& in) {
-                               std::uint64_t i = 0;
-                               return make_array(in[0].shape, [&](const Index&) {
-                                 const double u = (kernels::random_bits(key, 4 * i) + 1.0) / 4294967296.0;
-                                 const double turn = kernels::random_bits(key, 4 * i + 1) / 4294967296.0;
-                                 ++i;
-                                 return 0.5 + 2 * std::sqrt(-2 * std::log(u)) * std::cos(2 * std::acos(-1.0) * turn);
-                               });
-                             }));
+  table.push_back(value_only(
+      "rand_uniform", {"rand_uniform(Shape, RandomKey, double, double, Dtype)"}, unary_cases,
+      [key](const auto& in) {
+        const Dtype dtype = in[0].dtype() == Dtype::bf16 ? Dtype::f32 : in[0].dtype();
+        return rand_uniform(in[0].shape(), key, -2, 3, dtype);
+      },
+      [key](const std::vector<Array>& in) {
+        std::uint64_t i = 0;
+        return make_array(in[0].shape, [&](const Index&) {
+          return -2 + 5 * (kernels::random_bits(key, i++) / 4294967296.0);
+        });
+      }));
+  table.push_back(value_only(
+      "rand_normal", {"rand_normal(Shape, RandomKey, double, double, Dtype)"}, unary_cases,
+      [key](const auto& in) {
+        const Dtype dtype = in[0].dtype() == Dtype::bf16 ? Dtype::f32 : in[0].dtype();
+        return rand_normal(in[0].shape(), key, 0.5, 2, dtype);
+      },
+      [key](const std::vector<Array>& in) {
+        std::uint64_t i = 0;
+        return make_array(in[0].shape, [&](const Index&) {
+          const double u = (kernels::random_bits(key, 4 * i) + 1.0) / 4294967296.0;
+          const double turn = kernels::random_bits(key, 4 * i + 1) / 4294967296.0;
+          ++i;
+          return 0.5 + 2 * std::sqrt(-2 * std::log(u)) * std::cos(2 * std::acos(-1.0) * turn);
+        });
+      }));
 }
 
 }  // namespace

@@ -30,7 +30,8 @@ enum class Domain {
   off_zero,  ///< of both signs, at least 0.5 away from 0; the first is positive
 };
 
-/// An uninitialised tensor of a layout. Its storage begins as NaN while poisoning is on, also between its elements.
+/// An uninitialised tensor of a layout. Its storage begins as NaN while poisoning is on, also between its
+/// elements.
 inline Tensor empty_in_layout(const Shape& shape, Layout layout, Dtype dtype) {
   const int rank = shape.rank();
   Strides strides = shape;
@@ -79,8 +80,8 @@ inline double draw(std::mt19937_64& bits, Domain domain, bool first) {
 }
 
 /// A random tensor; the same for the same arguments.
-inline Tensor random(const Shape& shape, unsigned seed, Layout layout = Layout::dense, Dtype dtype = Dtype::f64,
-                     Domain domain = Domain::any) {
+inline Tensor random(const Shape& shape, unsigned seed, Layout layout = Layout::dense,
+                     Dtype dtype = Dtype::f64, Domain domain = Domain::any) {
   std::mt19937_64 bits(seed);
   const Tensor x = empty_in_layout(shape, layout, dtype);
   Shape distinct = shape;
@@ -96,7 +97,8 @@ inline Tensor random(const Shape& shape, unsigned seed, Layout layout = Layout::
 }
 
 /// Random i32 numbers in 0 .. below-1; 0 and below-1 occur where there is room.
-inline Tensor random_ids(const Shape& shape, std::int64_t below, unsigned seed, Layout layout = Layout::dense) {
+inline Tensor random_ids(const Shape& shape, std::int64_t below, unsigned seed,
+                         Layout layout = Layout::dense) {
   std::mt19937_64 bits(seed);
   const Tensor x = empty_in_layout(shape, layout == Layout::broadcast ? Layout::dense : layout, Dtype::i32);
   std::int64_t i = 0;

@@ -46,7 +46,8 @@ TEST_CASE("operations on random pairs of shapes equal nested loops", "[broadcast
   std::mt19937 bits(1);
   for (unsigned round = 0; round < 600; ++round) {
     const Pair shapes = random_pair(bits, 2000);
-    const Tensor a = random(shapes.a, 2 * round, kLayouts[bits() % 5]), b = random(shapes.b, 2 * round + 1, kLayouts[bits() % 5]);
+    const Tensor a = random(shapes.a, 2 * round, kLayouts[bits() % 5]),
+                 b = random(shapes.b, 2 * round + 1, kLayouts[bits() % 5]);
     const Array x = array_of(a), y = array_of(b);
     INFO(shapes.a << " and " << shapes.b);
     CHECK(broadcast_shapes("test", shapes.a, shapes.b) == shapes.result);
@@ -54,7 +55,8 @@ TEST_CASE("operations on random pairs of shapes equal nested loops", "[broadcast
       return make_array(shapes.result, [&](const Index& i) { return f(element(x, i), element(y, i)); });
     };
     CHECK(difference(sub(a, b), oracle([](double p, double q) { return p - q; }), 0) == "");
-    CHECK(difference(greater_equal(a, b), oracle([](double p, double q) { return p >= q ? 1.0 : 0.0; }), 0) == "");
+    CHECK(difference(greater_equal(a, b), oracle([](double p, double q) { return p >= q ? 1.0 : 0.0; }), 0) ==
+          "");
     CHECK(difference(broadcast_to(a, shapes.result), oracle([](double p, double) { return p; }), 0) == "");
   }
 }
@@ -80,8 +82,10 @@ TEST_CASE("sum_to sums what broadcasting repeated", "[broadcast]") {
 
 TEST_CASE("shapes that do not broadcast are refused", "[broadcast]") {
   const auto refused = [](const Shape& a, const Shape& b) {
-    return error_message([&] { broadcast_shapes("op", a, b); }).find("op: shapes do not broadcast, got ") == 0 &&
-           error_message([&] { broadcast_shapes("op", b, a); }).find("op: shapes do not broadcast, got ") == 0;
+    return error_message([&] { broadcast_shapes("op", a, b); }).find("op: shapes do not broadcast, got ") ==
+               0 &&
+           error_message([&] { broadcast_shapes("op", b, a); }).find("op: shapes do not broadcast, got ") ==
+               0;
   };
   CHECK(refused({2}, {3}));
   CHECK(refused({2, 3}, {2}));

@@ -66,7 +66,8 @@ TEST_CASE("normal numbers have the moments and the tails of a normal distributio
     CHECK(std::abs(m.kurtosis - 3) <= std::sqrt(24.0) * se);
     for (const double limit : {0.5, 1.0, 2.0, 3.0, 4.0}) {
       const double p = std::erfc(limit / std::sqrt(2.0)), nd = static_cast<double>(n);
-      const auto beyond = std::count_if(x.begin(), x.end(), [&](double v) { return std::abs(v - 3) > 2 * limit; });
+      const auto beyond =
+          std::count_if(x.begin(), x.end(), [&](double v) { return std::abs(v - 3) > 2 * limit; });
       CAPTURE(limit);
       CHECK(std::abs(static_cast<double>(beyond) - nd * p) <= 5 * std::sqrt(nd * p * (1 - p)));
     }
@@ -110,9 +111,12 @@ double correlation(const std::vector<double>& x, const std::vector<double>& y) {
 TEST_CASE("streams of different keys, and neighbours in one, are independent", "[random]") {
   const std::int64_t n = 1 << 18;
   const double bound = 5 / std::sqrt(static_cast<double>(n));
-  const auto normals = [&](RandomKey key) { return rand_normal({n}, key, 0, 1, Dtype::f64).to_vector<double>(); };
+  const auto normals = [&](RandomKey key) {
+    return rand_normal({n}, key, 0, 1, Dtype::f64).to_vector<double>();
+  };
   const std::vector<double> x = normals({1, 1});
-  for (const RandomKey key : {RandomKey{1, 2}, RandomKey{2, 1}, RandomKey{1, 1ull << 32}, RandomKey{1ull << 32, 1}})
+  for (const RandomKey key :
+       {RandomKey{1, 2}, RandomKey{2, 1}, RandomKey{1, 1ull << 32}, RandomKey{1ull << 32, 1}})
     CHECK(std::abs(correlation(x, normals(key))) <= bound);
   CHECK(std::abs(correlation({x.begin(), x.end() - 1}, {x.begin() + 1, x.end()})) <= bound);
 }

@@ -79,7 +79,8 @@ TEST_CASE("sums over no elements are zero", "[reduce]") {
   CHECK(sum(Tensor::zeros({0, 3}), 0, true).to_vector<double>() == std::vector<double>(3, 0));
   CHECK(sum(Tensor::zeros({2, 0, 3}), 1).to_vector<double>() == std::vector<double>(6, 0));
   CHECK(sum_squares(Tensor::zeros({0})) == 0);
-  CHECK(matmul(Tensor::zeros({2, 3, 0}), Tensor::zeros({0, 2})).to_vector<double>() == std::vector<double>(12, 0));
+  CHECK(matmul(Tensor::zeros({2, 3, 0}), Tensor::zeros({0, 2})).to_vector<double>() ==
+        std::vector<double>(12, 0));
 }
 
 TEST_CASE("softmax and its relatives neither overflow nor vanish", "[reduce][rows]") {
@@ -97,7 +98,8 @@ TEST_CASE("softmax and its relatives neither overflow nor vanish", "[reduce][row
 }
 
 TEST_CASE("a row's results do not depend on the other rows", "[reduce][rows]") {
-  const Tensor x = random({37, 130}, 1, Layout::dense, Dtype::f32), w = random({130, 45}, 2, Layout::dense, Dtype::f32);
+  const Tensor x = random({37, 130}, 1, Layout::dense, Dtype::f32),
+               w = random({130, 45}, 2, Layout::dense, Dtype::f32);
   for (const std::int64_t row : {0, 7, 36}) {
     const Tensor one = slice(x, 0, row, row + 1);
     CHECK(bit_difference(slice(softmax(x), 0, row, row + 1), softmax(one)) == "");

@@ -132,8 +132,8 @@ TEST_CASE("floats round to the nearest bf16, ties to even", "[tensor][bf16]") {
   for (int i = 0; i < 200000; ++i) {
     // Random patterns, and those at and beside the middle between two neighbours, of every exponent.
     const auto u = static_cast<std::uint32_t>(bits());
-    for (const std::uint32_t pattern : {u, (u & 0xffff0000u) | 0x8000u, (u & 0xffff0000u) | 0x7fffu,
-                                        (u & 0xffff0000u) | 0x8001u}) {
+    for (const std::uint32_t pattern :
+         {u, (u & 0xffff0000u) | 0x8000u, (u & 0xffff0000u) | 0x7fffu, (u & 0xffff0000u) | 0x8001u}) {
       float x = 0;
       std::memcpy(&x, &pattern, sizeof x);
       if (std::isfinite(x)) values.push_back(x);
@@ -144,8 +144,8 @@ TEST_CASE("floats round to the nearest bf16, ties to even", "[tensor][bf16]") {
   for (std::size_t i = 0; i < values.size(); ++i)
     if (rounded[i] != nearest_bf16(values[i])) FAIL_CHECK(values[i] << " became " << rounded[i]);
   const auto round = [](double x) { return Tensor::scalar(x, Dtype::bf16).item(); };
-  CHECK(round(1 + 0x1p-8) == 1);              // a tie goes down to even
-  CHECK(round(1 + 3 * 0x1p-8) == 1 + 0x1p-6); // a tie goes up to even
+  CHECK(round(1 + 0x1p-8) == 1);               // a tie goes down to even
+  CHECK(round(1 + 3 * 0x1p-8) == 1 + 0x1p-6);  // a tie goes up to even
   CHECK(round(3.4e38) == kInfinity);
   CHECK(round(-3.4e38) == -kInfinity);
   CHECK(std::signbit(round(-0.0)));
@@ -166,7 +166,8 @@ TEST_CASE("conversions keep NaN, infinities and exact values", "[tensor]") {
   CHECK(astype(x, Dtype::f64).storage() == x.storage());
   CHECK(astype(Tensor::scalar(16777217, Dtype::i32), Dtype::f64).item() == 16777217);
   CHECK(astype(Tensor::scalar(16777217, Dtype::i32), Dtype::f32).item() == 16777216);
-  CHECK(astype(Tensor::from<double>({-1.9, 1.9}, {2}), Dtype::i32).to_vector<double>() == std::vector<double>{-1, 1});
+  CHECK(astype(Tensor::from<double>({-1.9, 1.9}, {2}), Dtype::i32).to_vector<double>() ==
+        std::vector<double>{-1, 1});
   CHECK(Tensor::scalar(1e-50, Dtype::f32).item() == 0);
 }
 

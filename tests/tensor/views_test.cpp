@@ -1,5 +1,5 @@
-// Views: they share memory, copy only where no strides can express them, and chains of them reach the elements that
-// index arithmetic says.
+// Views: they share memory, copy only where no strides can express them, and chains of them reach the
+// elements that index arithmetic says.
 
 #include "tensor/views.h"
 
@@ -28,9 +28,9 @@ TEST_CASE("writing through a view shows in the tensor", "[views]") {
 
 TEST_CASE("views of every kind share memory", "[views]") {
   const Tensor x = counted({2, 3, 4});
-  for (const Tensor& view : {reshape(x, {6, -1}), transpose(x), permute(x, {2, 0, 1}), slice(x, 1, 1, 3, 2),
-                             select(x, -1, 2), broadcast_to(x, {5, 2, 3, 4}), unsqueeze(x, 1),
-                             squeeze(unsqueeze(x, -1), 3)})
+  for (const Tensor& view :
+       {reshape(x, {6, -1}), transpose(x), permute(x, {2, 0, 1}), slice(x, 1, 1, 3, 2), select(x, -1, 2),
+        broadcast_to(x, {5, 2, 3, 4}), unsqueeze(x, 1), squeeze(unsqueeze(x, -1), 3)})
     CHECK(shares(view, x));
 }
 
@@ -43,11 +43,11 @@ TEST_CASE("reshape is a view where strides can express it, else a copy", "[views
     return shares(y, from);
   };
   CHECK(is_view(x, {24}));
-  CHECK(is_view(transpose(x, 0, 1), {3, 2, 2, 2}));         // splits the dense last dimension
-  CHECK(is_view(transpose(x, 0, 1), {1, 3, 1, 2, 4, 1}));   // sizes of 1 anywhere
-  CHECK(!is_view(transpose(x, 0, 1), {6, 4}));              // joins what is not adjacent
+  CHECK(is_view(transpose(x, 0, 1), {3, 2, 2, 2}));        // splits the dense last dimension
+  CHECK(is_view(transpose(x, 0, 1), {1, 3, 1, 2, 4, 1}));  // sizes of 1 anywhere
+  CHECK(!is_view(transpose(x, 0, 1), {6, 4}));             // joins what is not adjacent
   CHECK(!is_view(transpose(x), {24}));
-  CHECK(is_view(slice(x, 2, 0, 4, 2), {12}));               // a common step joins
+  CHECK(is_view(slice(x, 2, 0, 4, 2), {12}));  // a common step joins
   CHECK(!is_view(slice(x, 2, 0, 3), {18}));
   CHECK(is_view(slice(x, 0, 1, 2), {12}));
   CHECK(is_view(broadcast_to(counted({1}), {6}), {2, 3}));  // repeats of one element
@@ -92,7 +92,9 @@ struct Tracked {
 /// One random view of a view.
 Tracked step(const Tracked& x, std::mt19937& bits) {
   const int rank = x.view.rank();
-  const auto pick = [&](std::int64_t below) { return static_cast<std::int64_t>(bits() % static_cast<std::uint32_t>(below)); };
+  const auto pick = [&](std::int64_t below) {
+    return static_cast<std::int64_t>(bits() % static_cast<std::uint32_t>(below));
+  };
   const auto origin = x.origin;
   const auto axis = rank ? static_cast<std::size_t>(pick(rank)) : 0;
   const int a = static_cast<int>(axis);
@@ -105,7 +107,8 @@ Tracked step(const Tracked& x, std::mt19937& bits) {
               }};
     }
     case 1: {
-      const std::int64_t size = x.view.dim(a), begin = pick(size), end = begin + 1 + pick(size - begin), by = 1 + pick(3);
+      const std::int64_t size = x.view.dim(a), begin = pick(size), end = begin + 1 + pick(size - begin),
+                         by = 1 + pick(3);
       return {slice(x.view, a - rank, begin, end, by), [=](Index i) {
                 i[axis] = begin + by * i[axis];
                 return origin(i);
