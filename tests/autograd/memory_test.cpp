@@ -51,6 +51,14 @@ TEST_CASE("a released graph cannot be walked again, and says so", "[autograd][me
   CHECK(bit_difference(x.grad(), once) == "");
 }
 
+TEST_CASE("a released value that someone holds keeps nothing but itself", "[autograd][memory]") {
+  const Variable x(random({kElements}, 1), true);
+  const Variable y = mul(tanh(x), neg(x)), loss = sum(y);  // the rule of mul saved both factors
+  const std::int64_t before = memory_stats().live;
+  backward(loss, Graph::release);
+  CHECK(memory_stats().live - before < 0);  // two factors less, one gradient more
+}
+
 TEST_CASE("leaves survive a release", "[autograd][memory]") {
   const Variable x(random({4}, 1), true);
   backward(sum(square(x)), Graph::release);

@@ -150,5 +150,13 @@ TEST_CASE("dropout keeps the fraction it should, scaled, and its expectation", "
   }
 }
 
+TEST_CASE("dropout keeps an element whose number is at least p, to the last bit", "[random]") {
+  const double first = 0x6627e8d5 * 0x1p-32;  // number 0 of the stream of zeros, see the known answers
+  const auto kept = [](double p) { return dropout(Tensor::full({1}, 1), p, {0, 0}).item() != 0; };
+  CHECK(kept(first));
+  CHECK(!kept(first + 0x1p-32));
+  CHECK(!kept(first + 0x1p-40));
+}
+
 }  // namespace
 }  // namespace retnet::test

@@ -117,7 +117,7 @@ TEST_CASE("a request that cannot be met is an error and changes nothing", "[stor
   CHECK(memory_stats().peak == before.peak);
 }
 
-TEST_CASE("storage of no size and on no device is refused", "[storage]") {
+TEST_CASE("storage of a negative size or on an absent device is refused", "[storage]") {
   CHECK(error_message([] { Storage(-1, Device::cpu); }) == "storage: cannot allocate -1 bytes");
   CHECK(error_message([] { Storage(1, Device::hip); }) ==
         "storage: this build has no GPU; use Device::cpu, or configure with -DRETNET_GPU=amd or nvidia");
