@@ -35,6 +35,7 @@ function(retnet_library folder)
   add_library(retnet_${folder} STATIC ${sources})
   target_include_directories(retnet_${folder} PUBLIC
     $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}> $<INSTALL_INTERFACE:include/retnet>)
+  target_compile_features(retnet_${folder} PUBLIC cxx_std_20)  # the headers need it too
   target_link_libraries(retnet_${folder} PRIVATE $<BUILD_INTERFACE:retnet_flags>)
   foreach(dependency ${ARGN})
     target_link_libraries(retnet_${folder} PUBLIC retnet_${dependency})

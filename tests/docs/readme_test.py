@@ -18,7 +18,7 @@ NUMBER = re.compile(r"[-+]?\d[\d,]*\.?\d*(?:e[-+]?\d+)?")
 # A number with one of these behind it, or in front of it, is a time, a speed or a place on this machine.
 UNCOMPARED = re.compile(r"(\d[\d,.]*) ?(tokens/s|k tokens/s|GFLOP/s|seconds|s|min|ms|MiB|left)\b")
 # Differences at the level of rounding have no two digits in common; their order of magnitude is what counts.
-ROUNDING = 1e-6
+ROUNDING = 1e-5
 
 
 def commands(text):

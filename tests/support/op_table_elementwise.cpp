@@ -66,6 +66,7 @@ void add_one_operand(std::vector<Operation>& table) {
   add_unary(
       table, "swish", any, [](const auto& in) { return swish(in[0]); },
       [](double x) { return x * sigmoid_of(x); });
+  // With the exact normal distribution function, not its approximation by tanh.
   add_unary(
       table, "gelu", any, [](const auto& in) { return gelu(in[0]); },
       [](double x) { return x * normal_cdf(x); });
