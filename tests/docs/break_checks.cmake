@@ -58,6 +58,10 @@ must_fail("kernels/exec.h includes upwards" layers
 change(tensor/shape.h "#include <vector>" "#include <vector>\n#include \"storage.h\"")
 must_fail("an include without its folder" layers "write the path from the root" tensor/shape.h)
 
+file(APPEND ${WORK}/tree/tensor/shape.cpp "\n#include <train/trainer.h>\n")
+must_fail("tensor/shape.cpp includes upwards in angle brackets" layers
+          "tensor/shape.cpp includes <train/trainer.h>: the project's own headers go in quotes" tensor/shape.cpp)
+
 file(APPEND ${WORK}/tree/tensor/views.cpp "\n#include <nlohmann/json.hpp>\n")
 file(APPEND ${WORK}/tree/tensor/shape.cpp "\n#include <nlohmann/json.hpp>\n")
 must_fail("nlohmann/json in two files" layers "nlohmann/ is included by .*one file may" tensor/views.cpp tensor/shape.cpp)
