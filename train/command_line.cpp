@@ -42,8 +42,13 @@ void require_values(const Command& command, const std::vector<std::string>& argu
     const std::string& argument = arguments[i];
     const std::size_t equals = argument.find('=');
     const Option* option = find(command, argument.substr(0, equals));
-    if (option == nullptr || option->value.empty()) continue;
+    if (option == nullptr) continue;
     const bool inside = equals != argument.npos;
+    if (option->value.empty()) {
+      // The parser would take --resume=false for --resume.
+      if (inside) throw UsageError(option->name + " takes no value");
+      continue;
+    }
     const bool last = i + 1 == arguments.size();
     const bool missing =
         inside ? equals + 1 == argument.size() : last || find(command, arguments[i + 1]) != nullptr;

@@ -99,6 +99,8 @@ TEST_CASE("Wrong usage is named, with the nearest name, and exits with 2", "[pro
            {"train --out", "--out needs a value (DIR)"},
            {"train --out --resume", "--out needs a value (DIR)"},
            {"train --out=", "--out needs a value (DIR)"},
+           {"train --resume=false --out runs/good", "--resume takes no value"},
+           {"train --quiet=5", "--quiet takes no value"},
            {"train --steps 5 --steps 6", "--steps was given more than once"},
            {"train --steps 12x", "--steps: required a whole number, got \"12x\""},
            {"train --steps 1.5", "--steps: required a whole number"},
