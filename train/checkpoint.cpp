@@ -185,13 +185,13 @@ void save_checkpoint(const std::string& run, RetNet& model, Optimizer& optimizer
       remove_checkpoint(checkpoint_folder(run, step));
 }
 
-std::optional<std::string> newest_checkpoint(const std::string& run) {
+std::optional<std::string> newest_checkpoint(const std::string& run, bool quiet) {
   std::string problem, newest;
   for (const std::int64_t step : checkpoint_steps(run)) {
     const std::string folder = checkpoint_folder(run, step);
     try {
       try_load(folder);
-      if (!problem.empty())
+      if (!problem.empty() && !quiet)
         std::cerr << "retnet: " << problem << "; going back to " << printable(folder) << '\n';
       return folder;
     } catch (const Error& error) {
@@ -203,15 +203,19 @@ std::optional<std::string> newest_checkpoint(const std::string& run) {
   return std::nullopt;
 }
 
-std::optional<std::string> resume_folder(const std::string& run) {
-  if (const auto folder = newest_checkpoint(run)) return folder;
+std::optional<std::string> resume_folder(const std::string& run, bool quiet) {
+  if (const auto folder = newest_checkpoint(run, quiet)) return folder;
   return exists(run + "/trainer.json") ? std::optional(run) : std::nullopt;
 }
 
 std::string model_folder(const std::string& path) {
   require(exists(path), printable(path).c_str(),
           "there is no such folder; give one that `retnet train` wrote");
-  if (exists(path + "/config.json") && exists(path + "/model.safetensors")) return path;
+  if (exists(path + "/config.json") && exists(path + "/model.safetensors")) {
+    // Another number of heads fits the same weights; only the checksums tell.
+    if (exists(path + "/trainer.json")) load_trainer_state(path);
+    return path;
+  }
   const auto folder = newest_checkpoint(path);
   require(folder.has_value(), printable(path).c_str(),
           "holds neither config.json and model.safetensors nor a checkpoint step-*");

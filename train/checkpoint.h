@@ -27,17 +27,18 @@ struct TrainerState {
 void save_checkpoint(const std::string& run, RetNet& model, Optimizer& optimizer, const TrainerState& state,
                      int keep = 2);
 
-/// Folder of the newest checkpoint of a run that loads, or nothing when there is no checkpoint at all. Says
-/// on stderr which newer ones do not load, and why. Costs a load.
+/// Folder of the newest checkpoint of a run that loads, or nothing when there is no checkpoint at all. Unless
+/// `quiet`, says on stderr which newer one does not load, and why. Costs a load.
 /// @throws Error when there are checkpoints and none of them loads
-std::optional<std::string> newest_checkpoint(const std::string& run);
+std::optional<std::string> newest_checkpoint(const std::string& run, bool quiet = false);
 
 /// The folder that says how a run continues, in config.json and trainer.json: its newest checkpoint, or
 /// before the first one the run itself. Nothing when no run has begun there.
-std::optional<std::string> resume_folder(const std::string& run);
+std::optional<std::string> resume_folder(const std::string& run, bool quiet = false);
 
 /// The folder to load a model from: `path` itself if it holds config.json and model.safetensors, else its
-/// newest checkpoint. @throws Error when there is neither
+/// newest checkpoint. @throws Error when there is neither, or when the files beside a trainer.json are not
+/// those that it was written with
 std::string model_folder(const std::string& path);
 
 /// Writes trainer.json: the state, and a checksum of each of the other files that are in the folder already.

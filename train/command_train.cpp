@@ -26,7 +26,8 @@ void read_base(const Given& given, Run& run) {
   run.config = preset(name);
   run.settings = preset_settings(name);
   run.data = {"bundled"};
-  const std::optional<std::string> continued = given.resume ? resume_folder(run.out) : std::nullopt;
+  const std::optional<std::string> continued =
+      given.resume ? resume_folder(run.out, /*quiet=*/true) : std::nullopt;
   if (given.resume && !continued)
     std::cerr << "nothing to resume in " << printable(run.out) << "; starting anew\n";
   if (continued) {

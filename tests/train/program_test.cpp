@@ -229,12 +229,27 @@ TEST_CASE("A checkpoint that is damaged, foreign or contradicts itself is refuse
         }) == "");
   mkdir((place / "nothing").c_str(), 0700);
   CHECK(place.problem("eval --model nothing", 1, "nothing") == "");
+  CHECK(with("config.json", [](auto text) {  // fits the weights all the same
+          return text.replace(text.find("\"heads\": 2"), 10, "\"heads\": 4");
+        }) == "");
   CHECK(place.problem("eval --model missing", 1, "missing") == "");
   CHECK(place.problem("eval --model data.txt", 1, "data.txt") == "");
 }
 
 TEST_CASE("A run is not overwritten, nor continued as another one", "[program]") {
   const Workplace place;
+TEST_CASE("A damaged newest checkpoint is told once, and the run goes on from the one before", "[program]") {
+  const Workplace place;
+  const std::string path = place / "runs/good/step-000006/optimizer.safetensors", whole = contents(path);
+  write_text(path, whole.substr(0, whole.size() / 2));
+  const Outcome resumed = run(place.path(), split_words("train --resume --quiet --out runs/good"));
+  INFO(resumed.err);
+  CHECK(resumed.code == 0);
+  CHECK(resumed.error_lines() == 1);
+  CHECK(resumed.err.find("going back to runs/good/step-000003\n") != resumed.err.npos);
+  CHECK(contents(path) == whole);
+}
+
   write_text(place / "other.txt", sample_text(3000) + "something else");
   const auto before = snapshot(place / "runs");
   const std::string same = std::string("train --data data.txt ") + kSmall + " --out runs/good";
