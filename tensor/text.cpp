@@ -21,6 +21,7 @@ bool is_control(unsigned char c) { return c < 0x20 || c == 0x7f; }
 }  // namespace
 
 std::string printable(std::string_view text) {
+  if (text.empty()) return "\"\"";
   std::string out;
   for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);

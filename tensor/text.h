@@ -8,6 +8,7 @@
 namespace retnet {
 
 /// `text` with its control characters written as `\n`, `\t` or `\x1b`, for names that the user chose: paths.
+/// An empty one is `""`, for a message must not begin with nothing.
 std::string printable(std::string_view text);
 
 /// `text` in double quotes for a message, for what a file holds: everything but printable ASCII is escaped,

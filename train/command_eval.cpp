@@ -16,7 +16,8 @@ struct Given {
   std::vector<std::string> data;
   Form form = Form::chunkwise;
   bool reference = false;
-  std::int64_t window = 0, batch = 16;
+  std::int64_t batch = 16;
+  std::optional<std::int64_t> window;
   std::optional<double> held_out;
 };
 
@@ -46,8 +47,13 @@ Dataset read_data(const Given& given, const std::optional<TrainerState>& trained
 }
 
 int run(const Given& given) {
-  if (given.window < 0 || given.window > (1 << 24) || given.batch < 1 || given.batch > (1 << 20))
-    throw UsageError("--window and --batch must be at least 1");
+  const auto check = [](const char* name, std::int64_t value, std::int64_t most) {
+    if (value < 1 || value > most)
+      throw UsageError(std::string(name) + " must be in 1 .. " + std::to_string(most) + ", got " +
+                       std::to_string(value));
+  };
+  check("--window", given.window.value_or(1), 1 << 24);
+  check("--batch", given.batch, 1 << 20);
   if (given.held_out && !(*given.held_out > 0 && *given.held_out <= 1))
     throw UsageError("--held-out must be in (0, 1]");
   const std::string folder = model_folder(given.model);
@@ -56,7 +62,7 @@ int run(const Given& given) {
   const Dataset data = read_data(given, trained);
   require(data.held_out_size() >= 2, "--data", "needs at least 2 bytes to evaluate on, got ",
           data.held_out_size());
-  const std::int64_t window = given.window > 0 ? given.window : trained ? trained->settings.window : 256;
+  const std::int64_t window = given.window.value_or(trained ? trained->settings.window : 256);
   FormOptions form;
   form.form = given.form, form.reference = given.reference;
   const Evaluation result = evaluate(model, data, window, given.batch, form);
@@ -101,7 +107,9 @@ Command eval_command() {
   command.add("--form", "NAME", given->form, "parallel, recurrent or chunkwise");
   command.add("--reference", "true|false", given->reference,
               "compute the chunkwise form composed, not fused");
-  command.add("--window", "N", given->window, "bytes per window").fallback = "as trained, or 256";
+  Option window{"--window", "N", "bytes per window", "as trained, or 256", {}};
+  window.set = [given](const std::string& text) { parse_field("--window", text, given->window.emplace()); };
+  command.options.push_back(window);
   command.add("--batch", "N", given->batch, "windows at a time");
   command.add_threads();
   command.run = [given] { return run(*given); };

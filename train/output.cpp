@@ -36,6 +36,7 @@ void print(std::string_view text) {
     const ssize_t written = write(STDOUT_FILENO, text.data(), text.size());
     if (written < 0 && errno == EINTR) continue;
     if (written < 0 && errno == EPIPE) throw ClosedPipe();
+    if (written < 0 && errno == EBADF) require_standard_output();
     require(written >= 0, "standard output", "cannot write: ", std::strerror(errno));
     text.remove_prefix(static_cast<std::size_t>(written));
   }

@@ -82,7 +82,7 @@ TEST_CASE("what cannot be read is named, with the reason", "[file]") {
   CHECK(message(folder / "missing") == folder / "missing: cannot read: No such file or directory");
   CHECK(message(folder.path()) == folder.path() + ": cannot read: Is a directory");
   CHECK(message(folder / "a\nb") == folder / "a\\nb: cannot read: No such file or directory");
-  CHECK(message("") == ": cannot read: No such file or directory");
+  CHECK(message("") == "\"\": cannot read: No such file or directory");
   CHECK(message("/dev/null") == "/dev/null: cannot read: not a regular file");
   REQUIRE(mkfifo((folder / "pipe").c_str(), 0600) == 0);
   CHECK(message(folder / "pipe") ==
@@ -217,6 +217,7 @@ TEST_CASE("when the rename fails the temporary file goes", "[file]") {
 }
 
 TEST_CASE("text from outside is escaped and shortened", "[file]") {
+  CHECK(printable("") == "\"\"");
   CHECK(printable("a/ü\n\x1b[2J\x7f") == "a/ü\\n\\x1b[2J\\x7f");
   CHECK(quote("a\"b\\c\n\t\xc3") == R"("a\"b\\c\n\t\xc3")");
   CHECK(quote(std::string(48, 'x')) == "\"" + std::string(48, 'x') + "\"");

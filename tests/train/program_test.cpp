@@ -125,7 +125,9 @@ TEST_CASE("Wrong usage is named, with the nearest name, and exits with 2", "[pro
            {"train --gammas 0.9,1.5,0.9,0.9", "gammas must be in (0, 1]"},
            {"train --vocab 300", "vocab must be 256"},
            {"eval", "--model is required"},
-           {"eval --model runs/good --window -1", "--window and --batch must be at least 1"},
+           {"eval --model runs/good --window -1", "--window must be in 1 .. 16777216, got -1"},
+           {"eval --model runs/good --window 0", "--window must be in 1 .. 16777216, got 0"},
+           {"eval --model runs/good --batch 0", "--batch must be in 1 .. 1048576, got 0"},
            {"eval --model runs/good --held-out 2", "--held-out must be in (0, 1]"},
            {"generate --model runs/good", "--prompt TEXT or --prompt-file FILE"},
            {"generate --model runs/good --prompt a --prompt-file data.txt", "either --prompt"},
@@ -227,17 +229,15 @@ TEST_CASE("A checkpoint that is damaged, foreign or contradicts itself is refuse
   CHECK(with("config.json", [](auto text) {
           return text.replace(text.find("\"d_model\": 16"), 13, "\"d_model\": 32");
         }) == "");
-  mkdir((place / "nothing").c_str(), 0700);
-  CHECK(place.problem("eval --model nothing", 1, "nothing") == "");
   CHECK(with("config.json", [](auto text) {  // fits the weights all the same
           return text.replace(text.find("\"heads\": 2"), 10, "\"heads\": 4");
         }) == "");
+  mkdir((place / "nothing").c_str(), 0700);
+  CHECK(place.problem("eval --model nothing", 1, "nothing") == "");
   CHECK(place.problem("eval --model missing", 1, "missing") == "");
   CHECK(place.problem("eval --model data.txt", 1, "data.txt") == "");
 }
 
-TEST_CASE("A run is not overwritten, nor continued as another one", "[program]") {
-  const Workplace place;
 TEST_CASE("A damaged newest checkpoint is told once, and the run goes on from the one before", "[program]") {
   const Workplace place;
   const std::string path = place / "runs/good/step-000006/optimizer.safetensors", whole = contents(path);
@@ -250,6 +250,8 @@ TEST_CASE("A damaged newest checkpoint is told once, and the run goes on from th
   CHECK(contents(path) == whole);
 }
 
+TEST_CASE("A run is not overwritten, nor continued as another one", "[program]") {
+  const Workplace place;
   write_text(place / "other.txt", sample_text(3000) + "something else");
   const auto before = snapshot(place / "runs");
   const std::string same = std::string("train --data data.txt ") + kSmall + " --out runs/good";
@@ -299,7 +301,7 @@ TEST_CASE("An output that cannot be written is a failure, a reader that left is 
     CHECK(quiet.err.empty());
   }
   CHECK(place.problem("--help", 1, "standard output", full) == "");
-  CHECK(place.problem("train --help", 1, "standard output", closed) == "");
+  CHECK(place.problem("train --help", 1, "standard output: is closed", closed) == "");
   // Training says so before it begins, and not after an hour.
   CHECK(place.problem(std::string("train --data data.txt --out runs/new --steps 6 ") + kSmall, 1,
                       "standard output", closed) == "");
