@@ -13,6 +13,8 @@ PREFIX ?= /usr/local
 JOBS   ?= $(shell nproc 2>/dev/null || echo 2)
 RETNET  = $(BUILD)/retnet
 PACKAGES = sh cmake/packages.sh
+# The makefiles that cmake writes are run from here; which folder they are in is of no interest.
+MAKEFLAGS += --no-print-directory
 
 .PHONY: help demo build test docs bench install clean
 
