@@ -73,7 +73,6 @@ TEST_CASE("Law 2: outputs do not change, bit for bit, when later steps do", "[la
     if (c.N < 2) continue;
     const std::int64_t n = c.N / 2;
     RetentionCase changed = c;
-    const RetentionCase other = random_case(3000 + number, dtype);
     for (Tensor* x : {&changed.q, &changed.k, &changed.v}) {
       *x = clone(*x);
       copy_into(slice(*x, 2, n, c.N), random(slice(*x, 2, n, c.N).shape(), number + 7, Layout::dense, dtype));
