@@ -2,7 +2,7 @@
 #
 #   make demo       train on the bundled text for about two minutes, evaluate, write a sample
 #   make test       build everything and run all tests
-#   make docs       build the documentation site into build/docs/html
+#   make docs       build the documentation site into build/release/docs/html
 #   make bench      measure matrix products, training and decoding on this machine
 #   make install    install the program and the library (PREFIX=/usr/local)
 #   make clean      remove what was built

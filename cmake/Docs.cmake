@@ -1,4 +1,4 @@
-# The target `docs`, where Doxygen is installed: the site, in build/docs/html. Included by CMakeLists.txt.
+# The target `docs`, where Doxygen is installed: the site, in docs/html of the build folder. Included by CMakeLists.txt.
 
 find_program(DOXYGEN_EXECUTABLE doxygen)
 mark_as_advanced(DOXYGEN_EXECUTABLE)
