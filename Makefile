@@ -8,7 +8,7 @@
 #   make clean      remove what was built
 
 BUILD  ?= build/release
-OUT    ?= runs/demo
+OUT     = runs/demo
 PREFIX ?= /usr/local
 JOBS   ?= $(shell nproc 2>/dev/null || echo 2)
 RETNET  = $(BUILD)/retnet
@@ -28,7 +28,7 @@ build:
 	@cmake --build $(BUILD) -j $(JOBS) --target retnet_program
 
 demo: build
-	@rm -rf $(OUT)
+	@test ! -e "$(OUT)/trainer.json" || rm -rf "$(OUT)"  # the run before; of any other folder nothing is removed
 	$(RETNET) train --steps 350 --out $(OUT)
 	$(RETNET) eval --model $(OUT)
 	$(RETNET) generate --model $(OUT) --prompt "Retention" --tokens 300 --temperature 0.7
