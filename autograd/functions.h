@@ -80,6 +80,17 @@ Variable gather(const Variable& x, const Tensor& ids);                          
 Variable rotate(const Variable& x, const Tensor& cosines, const Tensor& sines);  ///< gradient: @eq{G8}
 /// @}
 
+/// @name Fused: what layers are made of, in one pass over memory each; f32 and f64
+/// @{
+/// Gradient: @eq{G5}, and for the gate @eq{G6} or @eq{G7}. Undefined variables stand for what there is not.
+Variable group_norm(const Variable& x, const Variable& weight, const Variable& bias, const Variable& gate,
+                    const GroupNormOptions& options);
+Variable linear(const Variable& x, const Variable& weight,
+                const Variable& residual = {});                                     ///< gradient: @eq{G1}
+Variable linear(const Variable& x, const Variable& weight, Activation activation);  ///< act(x W^T); @eq{G1}
+Variable activate(Activation activation, const Variable& x);                        ///< x itself for none
+/// @}
+
 /// f(inputs), computed twice: backward() runs f again instead of keeping what it saved. Saves the memory of
 /// all intermediate values of f for the time of one more forward pass.
 /// @param f  uses no variable that requires a gradient except its inputs, and gives the same value each time

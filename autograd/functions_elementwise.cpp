@@ -106,10 +106,10 @@ Variable sub(const Variable& a, const Variable& b) {
 Variable mul(const Variable& a, const Variable& b) {
   // da = dy b,  db = dy a; a constant factor, such as a decay mask, needs no gradient, and none is computed.
   return record("mul", mul(a.value(), b.value()), {a, b},
-                [a = a.value(), b = b.value(), want_a = a.requires_grad(),
-                 want_b = b.requires_grad()](const Tensor& dy) {
-                  return std::vector<Tensor>{want_a ? sum_to(mul(dy, b), a.shape()) : Tensor(),
-                                             want_b ? sum_to(mul(dy, a), b.shape()) : Tensor()};
+                [a = b.requires_grad() ? a.recipe() : Recipe(), b = a.requires_grad() ? b.recipe() : Recipe(),
+                 sa = a.shape(), sb = b.shape()](const Tensor& dy) {
+                  return std::vector<Tensor>{b ? sum_to(mul(dy, b()), sa) : Tensor(),
+                                             a ? sum_to(mul(dy, a()), sb) : Tensor()};
                 });
 }
 

@@ -47,15 +47,14 @@ Variable matmul(const Variable& a, const Variable& b, bool transpose_a, bool tra
   // C = A B:  dA = dC B^T [m, k],  dB = A^T dC [k, n]; for a transposed operand the transpose of that.
   // Operands that were repeated over the batch collect the sum.
   return record("matmul", matmul(a.value(), b.value(), transpose_a, transpose_b), {a, b},
-                [a = a.value(), b = b.value(), ta = transpose_a, tb = transpose_b, want_a = a.requires_grad(),
-                 want_b = b.requires_grad()](const Tensor& dc) {
+                [a = b.requires_grad() ? a.recipe() : Recipe(), b = a.requires_grad() ? b.recipe() : Recipe(),
+                 sa = a.shape(), sb = b.shape(), ta = transpose_a, tb = transpose_b](const Tensor& dc) {
                   Tensor da, db;
-                  if (want_a)
-                    da = sum_to(ta ? matmul(b, dc, tb, true) : matmul(dc, b, false, !tb), a.shape());
-                  if (want_b && b.rank() == 2 && !ta)
-                    db = shared_matrix_grad(a, dc, tb);
-                  else if (want_b)
-                    db = sum_to(tb ? matmul(dc, a, true, ta) : matmul(a, dc, !ta, false), b.shape());
+                  if (b) da = sum_to(ta ? matmul(b(), dc, tb, true) : matmul(dc, b(), false, !tb), sa);
+                  if (a && sb.rank() == 2 && !ta)
+                    db = shared_matrix_grad(a(), dc, tb);
+                  else if (a)
+                    db = sum_to(tb ? matmul(dc, a(), true, ta) : matmul(a(), dc, !ta, false), sb);
                   return std::vector<Tensor>{da, db};
                 });
 }

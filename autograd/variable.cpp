@@ -8,10 +8,13 @@
 
 namespace retnet {
 
-/// One value of the graph. An operation's inputs are always older than itself, so the creation number alone
-/// is a topological order, and nothing ever has to be sorted or visited recursively.
+/// One operation, or leaf, of the graph: all that backward() has to know, without the value. An operation's
+/// inputs are always older than itself, so the creation number alone is a topological order, and nothing ever
+/// has to be sorted or visited recursively.
 struct Node {
-  Tensor value, grad;
+  Shape shape;  // of the value, and so of its gradient
+  Dtype dtype = Dtype::f32;
+  Tensor grad;
   const char* op = "leaf";
   std::uint64_t number = 0;
   bool requires_grad = false;
@@ -25,6 +28,12 @@ struct Node {
   ~Node();
 };
 
+struct Variable::Holder {
+  Tensor value;
+  std::shared_ptr<Node> node;
+  Recipe recipe;
+};
+
 namespace {
 
 using NodePtr = std::shared_ptr<Node>;
@@ -34,23 +43,20 @@ thread_local bool recording = true;
 
 std::shared_ptr<Node> make_node(const Tensor& value) {
   auto node = std::make_shared<Node>();
-  node->value = value;
+  node->shape = value.shape();
+  node->dtype = value.dtype();
   node->number = next_number.fetch_add(1, std::memory_order_relaxed);
   return node;
 }
 
-const Node& node_of(const Variable& x) {
-  require(x.defined(), "variable", "the variable is undefined");
-  return *x.node();
-}
+bool fits(const Tensor& x, const Node& node) { return x.shape() == node.shape && x.dtype() == node.dtype; }
 
-bool same_kind(const Tensor& a, const Tensor& b) { return a.shape() == b.shape() && a.dtype() == b.dtype(); }
-
-/// Refuses, in the name of `op`, a tensor that cannot stand for or beside `value`: "needs [2, 3] f32, got ...".
-void require_kind(const char* op, const char* needs, const Tensor& given, const Tensor& value) {
+/// Refuses, in the name of `op`, a tensor that cannot stand for or beside a value: "needs [2, 3] f32, got
+/// ...".
+void require_fits(const char* op, const char* needs, const Tensor& given, const Node& node) {
   // An undefined tensor has the shape and dtype of an f32 scalar.
-  require(given.defined(), op, needs, value.shape(), " ", value.dtype(), ", got an undefined tensor");
-  require(same_kind(given, value), op, needs, value.shape(), " ", value.dtype(), ", got ", given.shape(), " ",
+  require(given.defined(), op, needs, node.shape, " ", node.dtype, ", got an undefined tensor");
+  require(fits(given, node), op, needs, node.shape, " ", node.dtype, ", got ", given.shape(), " ",
           given.dtype());
 }
 
@@ -79,16 +85,20 @@ std::vector<Tensor> checked_rule(const Node& node, const Tensor& g) {
   require(result.size() == node.inputs.size(), "backward", "the rule of ", node.op, " returned ",
           result.size(), " gradients for ", node.inputs.size(), " inputs");
   for (std::size_t i = 0; i < result.size(); ++i)
-    require(!result[i].defined() || same_kind(result[i], node.inputs[i]->value), "backward", "the rule of ",
-            node.op, " returned a gradient ", result[i].shape(), " ", result[i].dtype(), " for input ", i,
-            ", which is ", node.inputs[i]->value.shape(), " ", node.inputs[i]->value.dtype());
+    require(!result[i].defined() || fits(result[i], *node.inputs[i]), "backward", "the rule of ", node.op,
+            " returned a gradient ", result[i].shape(), " ", result[i].dtype(), " for input ", i,
+            ", which is ", node.inputs[i]->shape, " ", node.inputs[i]->dtype);
   return result;
 }
 
+/// A leaf keeps its gradient for the caller, so it must not share storage with anything in the graph.
 void accumulate_leaf(Node& leaf, const Tensor& g) {
-  // A leaf keeps its gradient for the caller, so it must not share storage with anything in the graph.
-  leaf.grad =
-      leaf.grad.defined() ? add(leaf.grad, g) : (g.storage().use_count() > 1 ? clone(g) : contiguous(g));
+  if (!leaf.grad.defined())
+    leaf.grad = g.storage().use_count() > 1 ? clone(g) : contiguous(g);
+  else if (leaf.grad.storage().use_count() == 1 && leaf.grad.is_contiguous())
+    add_into(leaf.grad, g);
+  else
+    leaf.grad = add(leaf.grad, g);
 }
 
 }  // namespace
@@ -107,37 +117,47 @@ Node::~Node() {
   }
 }
 
-Variable::Variable(const Tensor& value, bool requires_grad) : node_(make_node(value)) {
+Variable::Variable(const Tensor& value, bool requires_grad) {
   require(value.defined(), "variable", "the tensor is undefined");
   require(!requires_grad || is_floating(value.dtype()), "variable",
           "only floating tensors have gradients, got ", value.dtype());
-  node_->requires_grad = requires_grad;
+  holder_ = std::make_shared<Holder>(Holder{value, make_node(value), {}});
+  holder_->node->requires_grad = requires_grad;
 }
 
-const Tensor& Variable::value() const { return node_of(*this).value; }
-const Tensor& Variable::grad() const { return node_of(*this).grad; }
-bool Variable::requires_grad() const { return node_of(*this).requires_grad; }
-
-void Variable::zero_grad() {
-  node_of(*this);
-  node_->grad = Tensor();
+const Variable::Holder& Variable::holder() const {
+  require(defined(), "variable", "the variable is undefined");
+  return *holder_;
 }
+
+const Tensor& Variable::value() const { return holder().value; }
+const std::shared_ptr<Node>& Variable::node() const { return holder().node; }
+const Tensor& Variable::grad() const { return node()->grad; }
+bool Variable::requires_grad() const { return node()->requires_grad; }
+
+Recipe Variable::recipe() const {
+  if (holder().recipe) return holder_->recipe;
+  return [value = value()] { return value; };
+}
+
+void Variable::zero_grad() { node()->grad = Tensor(); }
 
 void Variable::set_value(const Tensor& value) {
-  require_kind("set_value", "needs ", value, this->value());
-  require(!node_->rule && node_->inputs.empty(), "set_value", "the variable is the result of ", node_->op,
+  require_fits("set_value", "needs ", value, *node());
+  require(!node()->rule && node()->inputs.empty(), "set_value", "the variable is the result of ", node()->op,
           "; only a leaf can be set");
-  node_->value = value;
+  holder_->value = value;
 }
 
 void Variable::set_grad(const Tensor& gradient) {
-  require_kind("set_grad", "needs ", gradient, value());
-  node_->grad = gradient;
+  require_fits("set_grad", "needs ", gradient, *node());
+  node()->grad = gradient;
 }
 
 Variable Variable::detach() const { return Variable(value()); }
 
-Variable record(const char* op, const Tensor& y, const std::vector<Variable>& inputs, GradientRule rule) {
+Variable record(const char* op, const Tensor& y, const std::vector<Variable>& inputs, GradientRule rule,
+                Recipe recipe) {
   auto node = make_node(y);
   node->op = op;
   bool wanted = false;
@@ -147,15 +167,18 @@ Variable record(const char* op, const Tensor& y, const std::vector<Variable>& in
     node->rule = std::move(rule);
     node->inputs.reserve(inputs.size());
     for (const Variable& input : inputs) node->inputs.push_back(input.node());
+  } else {
+    recipe = {};
   }
-  return Variable(std::move(node));
+  return Variable(
+      std::make_shared<Variable::Holder>(Variable::Holder{y, std::move(node), std::move(recipe)}));
 }
 
 /// Walks the graph below y from the newest operation to the oldest and hands each leaf's gradient to
 /// `leaf(node, g)`.
 template <class Leaf>
 void propagate(const Variable& y, const Tensor& dy, Graph graph, Leaf&& leaf) {
-  require_kind("backward", "the gradient must be ", dy, y.value());
+  require_fits("backward", "the gradient must be ", dy, *y.node());
   const NoGrad no_grad;
   // The gradients of intermediate values live here and not in the nodes, so that a second pass starts from
   // nothing.
@@ -197,14 +220,15 @@ void backward(const Variable& y, const Tensor& dy, Graph graph) {
 std::vector<Tensor> gradients(const Variable& y, const Tensor& dy, const std::vector<Variable>& inputs) {
   std::unordered_map<const Node*, Tensor> found;
   for (std::size_t i = 0; i < inputs.size(); ++i) {
-    const Node& input = node_of(inputs[i]);
-    require(!input.rule, "gradients", "input ", i, " is the result of ", input.op, "; only leaves can be asked for");
+    const Node& input = *inputs[i].node();
+    require(!input.rule, "gradients", "input ", i, " is the result of ", input.op,
+            "; only leaves can be asked for");
     found[&input];
   }
   if (y.requires_grad())
     propagate(y, dy, Graph::keep, [&](const Node& leaf, const Tensor& g) {
       const auto entry = found.find(&leaf);
-      require(entry != found.end(), "gradients", "the value depends on a leaf ", leaf.value.shape(),
+      require(entry != found.end(), "gradients", "the value depends on a leaf ", leaf.shape,
               " that requires a gradient and is not among the inputs; pass it as one");
       entry->second = g;
     });

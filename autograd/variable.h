@@ -18,6 +18,9 @@ namespace retnet {
 /// it needs, never Variables, so the graph has no cycles.
 using GradientRule = std::function<std::vector<Tensor>(const Tensor& dy)>;
 
+/// How to compute a value a second time, at a fraction of what keeping it would cost.
+using Recipe = std::function<Tensor()>;
+
 struct Node;
 
 /// A value in a computation that can be differentiated. Copies share the value, the gradient and the history.
@@ -27,8 +30,10 @@ class Variable {
   /// A leaf: a parameter when `requires_grad`, else a constant.
   explicit Variable(const Tensor& value, bool requires_grad = false);
 
-  bool defined() const { return node_ != nullptr; }
+  bool defined() const { return holder_ != nullptr; }
   const Tensor& value() const;
+  /// The same tensor again: by the recipe where there is one (see record()), else the value itself.
+  Recipe recipe() const;
   /// dL/d(this), after backward(): defined for leaves that require a gradient and were reached.
   const Tensor& grad() const;
   bool requires_grad() const;  ///< true iff a gradient is wanted here or at anything this was computed from
@@ -47,19 +52,27 @@ class Variable {
   Dtype dtype() const { return value().dtype(); }                 ///< type of the elements
   /// @}
 
-  const std::shared_ptr<Node>& node() const { return node_; }
+  const std::shared_ptr<Node>& node() const;  ///< its place in the graph
 
  private:
-  explicit Variable(std::shared_ptr<Node> node) : node_(std::move(node)) {}
+  /// The value is not part of the graph: it is freed with the last Variable, unless a rule captured it.
+  struct Holder;
+  explicit Variable(std::shared_ptr<Holder> holder) : holder_(std::move(holder)) {}
+  const Holder& holder() const;
   friend Variable record(const char* op, const Tensor& y, const std::vector<Variable>& inputs,
-                         GradientRule rule);
+                         GradientRule rule, Recipe recipe);
 
-  std::shared_ptr<Node> node_;
+  std::shared_ptr<Holder> holder_;
 };
 
 /// The only way to add an operation to the graph: y was computed by `op` from `inputs`, and `rule` is its
 /// gradient. The inputs and the rule are dropped at once when no input requires a gradient, or inside NoGrad.
-Variable record(const char* op, const Tensor& y, const std::vector<Variable>& inputs, GradientRule rule);
+/// @param recipe  optional: computes y again, bit for bit, from tensors that are kept anyway. A rule that
+/// needs
+///                y later should then keep Variable::recipe() and not y; worth it for passes over memory that
+///                are cheap beside a matrix product, such as norms and gates.
+Variable record(const char* op, const Tensor& y, const std::vector<Variable>& inputs, GradientRule rule,
+                Recipe recipe = {});
 
 /// What backward() leaves behind.
 enum class Graph {

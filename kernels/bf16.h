@@ -9,6 +9,8 @@
 #else
 #define RN_HD
 #endif
+/// For short functions that a loop can only be vectorised around once they are inlined.
+#define RN_INLINE RN_HD inline __attribute__((always_inline))
 
 namespace retnet {
 

@@ -10,10 +10,12 @@ FeedForward::FeedForward(const Config& config, RandomKey key, Dtype dtype)
   w_2_ = Linear(config.ffn_width, config.d_model, 1, {key.seed, key.stream + 2}, dtype);
 }
 
-Variable FeedForward::operator()(const Variable& x) const {
-  Variable hidden = activate(activation_, w_1_(x));
+Variable FeedForward::operator()(const Variable& x, const Variable& residual, bool reference) const {
+  Variable hidden = reference ? activate(activation_, w_1_(x)) : w_1_(x, activation_);
   if (w_3_.weight.defined()) hidden = mul(hidden, w_3_(x));
-  return w_2_(hidden);  // Eq. (9)
+  if (!reference) return w_2_(hidden, residual);
+  const Variable y = w_2_(hidden);  // Eq. (9)
+  return residual.defined() ? add(y, residual) : y;
 }
 
 Block::Block(const Config& config, RandomKey key, Dtype dtype)
@@ -25,11 +27,16 @@ Block::Block(const Config& config, RandomKey key, Dtype dtype)
 // [block]
 Variable Block::operator()(const Variable& x, RetentionState& state, const FormOptions& options,
                            const Dropout& dropout) const {
+  const bool reference = options.reference;
+  if (dropout.p == 0) {  // the residual joins as the last product is stored
+    const Variable y = retention_(norm1_(x, reference), state, options, x);  // Eq. (9): y  = MSR(LN(x)) + x
+    return ffn_(norm2_(y, reference), y, reference);                         // Eq. (9): x' = FFN(LN(y)) + y
+  }
   const auto drop = [&](const Variable& y, std::uint64_t which) {
     return retnet::dropout(y, dropout.p, {dropout.key.seed, dropout.key.stream + which});
   };
-  const Variable y = add(drop(retention_(norm1_(x), state, options), 0), x);  // Eq. (9): y  = MSR(LN(x)) + x
-  return add(drop(ffn_(norm2_(y)), 1), y);                                    // Eq. (9): x' = FFN(LN(y)) + y
+  const Variable y = add(drop(retention_(norm1_(x, reference), state, options), 0), x);
+  return add(drop(ffn_(norm2_(y, reference), {}, reference), 1), y);
 }
 // [block]
 

@@ -13,7 +13,8 @@ class FeedForward {
   FeedForward() = default;
   FeedForward(const Config& config, RandomKey key, Dtype dtype);  ///< three streams are used
 
-  Variable operator()(const Variable& x) const;
+  /// FFN(x), plus the residual where it is defined. @param reference  composed of small operations, not fused
+  Variable operator()(const Variable& x, const Variable& residual, bool reference) const;
 
   template <class Visit>
   void for_each_parameter(Visit&& visit) {

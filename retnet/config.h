@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/activation.h"
 #include "retnet/fields.h"
 
 namespace retnet {
@@ -41,14 +42,6 @@ enum class HeadAffine {
   none,
   shared,   ///< one weight per value channel of a head, the same for all heads
   channel,  ///< one weight and bias per value channel of every head, as group normalisation has them
-};
-
-/// Nonlinearity of the gate or of the feed-forward network.
-enum class Activation {
-  swish,
-  gelu,  ///< exact, with erf
-  relu,
-  none,  ///< as a gate: no gate at all
 };
 
 /// Feed-forward network.

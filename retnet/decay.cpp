@@ -1,7 +1,9 @@
 #include "retnet/decay.h"
 
 #include <cmath>
+#include <tuple>
 
+#include "retnet/memo.h"
 #include "tensor/ops.h"
 
 namespace retnet {
@@ -23,7 +25,9 @@ std::vector<double> decays(const Config& config) {
 }
 // [decays]
 
-DecayTables decay_tables(const std::vector<double>& gamma, std::int64_t n, Dtype dtype) {
+namespace {
+
+DecayTables make_tables(const std::vector<double>& gamma, std::int64_t n, Dtype dtype) {
   const auto heads = static_cast<std::int64_t>(gamma.size());
   std::vector<double> mask(static_cast<std::size_t>(heads * n * n), 0.0);
   std::vector<double> from_state, to_state, whole;
@@ -46,6 +50,13 @@ DecayTables decay_tables(const std::vector<double>& gamma, std::int64_t n, Dtype
           astype(Tensor::from(from_state, {heads, n, 1}), dtype),
           astype(Tensor::from(to_state, {heads, n, 1}), dtype),
           astype(Tensor::from(whole, {heads, 1, 1}), dtype)};
+}
+
+}  // namespace
+
+DecayTables decay_tables(const std::vector<double>& gamma, std::int64_t n, Dtype dtype) {
+  thread_local Memo<std::tuple<std::vector<double>, std::int64_t, Dtype>, DecayTables> memo;
+  return memo({gamma, n, dtype}, [&] { return make_tables(gamma, n, dtype); });
 }
 
 std::vector<std::vector<double>> decay_sums(const std::vector<double>& gamma,

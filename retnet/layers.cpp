@@ -15,25 +15,13 @@ Norm::Norm(NormKind norm_kind, double epsilon, std::int64_t width, Dtype dtype)
   if (kind == NormKind::layer) bias = Variable(Tensor::zeros({width}, dtype), true);
 }
 
-Variable Norm::operator()(const Variable& x) const {
+Variable Norm::operator()(const Variable& x, bool reference) const {
+  if (!reference && fusable(x.dtype()))
+    return group_norm(x, weight, bias, {}, {1, eps, kind == NormKind::layer, Activation::none});
   Variable y = normalize(x, eps, kind == NormKind::layer);
   if (weight.defined()) y = mul(y, weight);
   if (bias.defined()) y = add(y, bias);
   return y;
-}
-
-Variable activate(Activation activation, const Variable& x) {
-  switch (activation) {
-    case Activation::swish:
-      return swish(x);
-    case Activation::gelu:
-      return gelu(x);
-    case Activation::relu:
-      return relu(x);
-    case Activation::none:
-      break;
-  }
-  return x;
 }
 
 }  // namespace retnet

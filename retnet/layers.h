@@ -19,6 +19,14 @@ struct Linear {
   /// Uniform in +-gain sqrt(6 / (in + out)) (Glorot & Bengio, 2010).
   Linear(std::int64_t in, std::int64_t out, double gain, RandomKey key, Dtype dtype);
   Variable operator()(const Variable& x) const { return matmul(x, weight, false, true); }
+  /// x W^T + residual as one operation; the residual may be undefined.
+  Variable operator()(const Variable& x, const Variable& residual) const {
+    return linear(x, weight, residual);
+  }
+  /// act(x W^T) as one operation.
+  Variable operator()(const Variable& x, Activation activation) const {
+    return linear(x, weight, activation);
+  }
 };
 
 /// Normalises the last axis, then scales it, and for NormKind::layer shifts it, channel by channel.
@@ -29,11 +37,12 @@ struct Norm {
 
   Norm() = default;
   Norm(NormKind kind, double eps, std::int64_t width, Dtype dtype);
-  Variable operator()(const Variable& x) const;
+  /// @param reference  true: composed of small operations; false: one operation where the dtype has it
+  Variable operator()(const Variable& x, bool reference) const;
 };
 
-/// The nonlinearity that an Activation names; x itself for none.
-Variable activate(Activation activation, const Variable& x);
+/// True iff the fused operations exist for values of this dtype.
+inline bool fusable(Dtype dtype) { return dtype == Dtype::f32 || dtype == Dtype::f64; }
 
 /// A parameter and its name, which is also its name in checkpoints.
 struct Parameter {

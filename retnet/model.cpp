@@ -36,8 +36,8 @@ Variable RetNet::embed(const Tensor& tokens, const ForwardOptions& options) cons
   return dropout(x, options.dropout.p, options.dropout.key);
 }
 
-Variable RetNet::head(const Variable& x) const {
-  const Variable y = final_norm_(x);
+Variable RetNet::head(const Variable& x, bool reference) const {
+  const Variable y = final_norm_(x, reference);
   return config_.tie_head ? matmul(y, embedding_, false, true) : head_(y);
 }
 
@@ -58,7 +58,7 @@ Variable RetNet::forward(const Tensor& tokens, const ForwardOptions& options) co
   Variable x = embed(tokens, options);
   for (std::size_t l = 0; l < blocks_.size(); ++l)
     x = blocks_[l].recomputed(x, options.form, block_dropout(options.dropout, l));
-  return head(x);
+  return head(x, options.form.reference);
 }
 
 Variable RetNet::forward(const Tensor& tokens, ModelState& state, const ForwardOptions& options) const {
@@ -67,7 +67,7 @@ Variable RetNet::forward(const Tensor& tokens, ModelState& state, const ForwardO
   Variable x = embed(tokens, options);
   for (std::size_t l = 0; l < blocks_.size(); ++l)
     x = blocks_[l](x, state.layers[l], options.form, block_dropout(options.dropout, l));
-  return head(x);
+  return head(x, options.form.reference);
 }
 
 Variable RetNet::loss(const Tensor& tokens, const Tensor& targets, const ForwardOptions& options) const {

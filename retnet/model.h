@@ -48,7 +48,7 @@ class RetNet {
 
  private:
   Variable embed(const Tensor& tokens, const ForwardOptions& options) const;
-  Variable head(const Variable& x) const;
+  Variable head(const Variable& x, bool reference) const;
 
   Config config_;
   Dtype dtype_;

@@ -44,9 +44,17 @@ Variable MultiScaleRetention::normalize_heads(const Variable& o) const {
 }
 // [group-norm]
 
+Variable MultiScaleRetention::operator()(const Variable& x, RetentionState& state, const FormOptions& options,
+                                         const Variable& residual) const {
+  if (options.form == Form::chunkwise && !options.reference && fusable(x.dtype()))
+    return w_o_(fused(x, state, options), residual);
+  const Variable y = w_o_(composed(x, state, options));  // Eq. (8)
+  return residual.defined() ? add(y, residual) : y;
+}
+
 // [msr]
-Variable MultiScaleRetention::operator()(const Variable& x, RetentionState& state,
-                                         const FormOptions& options) const {
+Variable MultiScaleRetention::composed(const Variable& x, RetentionState& state,
+                                       const FormOptions& options) const {
   const std::int64_t B = x.dim(0), N = x.dim(1), H = config_.heads, dk = config_.dk(), dv = config_.dv();
   const auto by_head = [](const Variable& y) { return transpose(y, 1, 2); };  // [B, N, H, .] -> [B, H, N, .]
 
@@ -63,8 +71,8 @@ Variable MultiScaleRetention::operator()(const Variable& x, RetentionState& stat
   state = retained.state;
 
   const Variable y = normalize_heads(retained.o);  // Eq. (8)
-  if (config_.gate == Activation::none) return w_o_(y);
-  return w_o_(mul(activate(config_.gate, w_g_(x)), y));  // Eq. (8)
+  if (config_.gate == Activation::none) return y;
+  return mul(activate(config_.gate, w_g_(x)), y);  // Eq. (8)
 }
 // [msr]
 

@@ -21,10 +21,12 @@ class MultiScaleRetention {
   /// @param key  seed and first stream of the initial weights; five streams are used
   MultiScaleRetention(const Config& config, RandomKey key, Dtype dtype);
 
-  /// @param x      [B, N, d]
-  /// @param state  before the first step; replaced by the one after the last
+  /// @param x         [B, N, d]
+  /// @param state     before the first step; replaced by the one after the last
+  /// @param residual  [B, N, d], added to the result where it is defined
   /// @shape [B, N, d]
-  Variable operator()(const Variable& x, RetentionState& state, const FormOptions& options) const;
+  Variable operator()(const Variable& x, RetentionState& state, const FormOptions& options,
+                      const Variable& residual = {}) const;
 
   /// The state before the first step, for a batch of B sequences.
   RetentionState initial_state(std::int64_t batch, Dtype dtype) const;
@@ -41,6 +43,10 @@ class MultiScaleRetention {
 
  private:
   Variable normalize_heads(const Variable& o) const;
+  Variable composed(const Variable& x, RetentionState& state, const FormOptions& options) const;
+  Variable fused(const Variable& x, RetentionState& state, const FormOptions& options) const;
+  RetentionState fused_final_state(const Variable& x, const RetentionState& state,
+                                   const RetentionOutputs& out, std::int64_t n) const;
 
   Config config_;
   std::vector<double> theta_;

@@ -12,6 +12,7 @@
 #include "autograd/variable.h"
 #include "retnet/config.h"
 #include "retnet/decay.h"
+#include "tensor/ops.h"
 
 namespace retnet {
 
@@ -99,6 +100,11 @@ Tensor root_of(const std::vector<std::vector<double>>& s, const RetentionOptions
 /// @param s         s_n per head: [H][N]
 Variable score_divisor(const Variable& row_sums, const std::vector<std::vector<double>>& s,
                        const RetentionOptions& options);
+
+/// The state after k and v as a function of them and of the state before, from what the fused operation
+/// computed; its `s` is left empty.
+RetentionState final_state(const Variable& k, const Variable& v, const RetentionState& state,
+                           const RetentionOptions& options, const RetentionOutputs& out);
 
 /// One piece of N steps in the parallel form, after the state `prev`: all of @eq{5} and @eq{7}.
 /// @param decay  decay_tables(options.gamma, N), made once for all pieces of that length

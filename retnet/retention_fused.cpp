@@ -23,6 +23,10 @@ std::pair<Tensor, Tensor> remaining(const std::vector<double>& gamma, std::int64
           astype(Tensor::from(whole, {heads, 1, 1}), dtype)};
 }
 
+}  // namespace
+
+namespace detail {
+
 /// The final state as a function of k, v and the state before: S_N = gamma^N S_0 + sum of gamma^(N-1-n) k_n^T
 /// v_n and z_N likewise. The kernel has computed both; here are their gradients, which training never asks
 /// for.
@@ -46,7 +50,7 @@ RetentionState final_state(const Variable& k, const Variable& v, const Retention
   return next;
 }
 
-}  // namespace
+}  // namespace detail
 
 // [fused]
 Retained retention_fused(const Variable& q, const Variable& k, const Variable& v, const RetentionState& state,
@@ -71,7 +75,7 @@ Retained retention_fused(const Variable& q, const Variable& k, const Variable& v
 
   Retained result{record("retention", out.o, {q, k, v, state.S, state.z},
                          [in, out](const Tensor& dO) { return retention_grad(in, out, dO); }),
-                  final_state(k, v, state, options, out)};
+                  detail::final_state(k, v, state, options, out)};
   for (const std::vector<double>& head : s) result.state.s.push_back(head.back());
   return result;
 }

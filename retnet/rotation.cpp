@@ -1,8 +1,10 @@
 #include "retnet/rotation.h"
 
 #include <cmath>
+#include <tuple>
 
 #include "autograd/functions.h"
+#include "retnet/memo.h"
 
 namespace retnet {
 
@@ -22,8 +24,9 @@ std::vector<double> rotation_angles(Rotation rule, std::int64_t dk) {
 }
 // [angles]
 
-RotationTables rotation_tables(const std::vector<double>& theta, std::int64_t pos, std::int64_t n,
-                               Dtype dtype) {
+namespace {
+
+RotationTables make_tables(const std::vector<double>& theta, std::int64_t pos, std::int64_t n, Dtype dtype) {
   std::vector<double> cosines, sines;
   cosines.reserve(theta.size() * static_cast<std::size_t>(n));
   sines.reserve(cosines.capacity());
@@ -36,6 +39,14 @@ RotationTables rotation_tables(const std::vector<double>& theta, std::int64_t po
   const Shape shape{n, static_cast<std::int64_t>(theta.size())};
   const Dtype stored = dtype == Dtype::bf16 ? Dtype::f32 : dtype;
   return {astype(Tensor::from(cosines, shape), stored), astype(Tensor::from(sines, shape), stored)};
+}
+
+}  // namespace
+
+RotationTables rotation_tables(const std::vector<double>& theta, std::int64_t pos, std::int64_t n,
+                               Dtype dtype) {
+  thread_local Memo<std::tuple<std::vector<double>, std::int64_t, std::int64_t, Dtype>, RotationTables> memo;
+  return memo({theta, pos, n, dtype}, [&] { return make_tables(theta, pos, n, dtype); });
 }
 
 Variable rotate_positions(const Variable& x, const std::vector<double>& theta, std::int64_t pos) {

@@ -5,6 +5,7 @@
 /// promotion.
 #pragma once
 
+#include "kernels/activation.h"
 #include "kernels/adamw.h"
 #include "kernels/random.h"
 #include "tensor/tensor.h"
@@ -130,6 +131,49 @@ Tensor gather_grad(const Tensor& dy, const Tensor& ids, std::int64_t n);  ///< [
 /// Rotates pairs of neighbours of x [B, T, H, dk] by the angles behind the tables [T, dk/2]; see R1.
 /// The tables have x's dtype (f32 for bf16). `inverse` turns the other way.
 Tensor rotate(const Tensor& x, const Tensor& cosines, const Tensor& sines, bool inverse = false);
+/// The same in place, times `scale`. x may be some columns of a wider matrix: only its steps need be a
+/// constant distance apart.
+void rotate_in_place(const Tensor& x, const Tensor& cosines, const Tensor& sines, double scale, bool inverse);
+
+/// @name Fused: several of the operations above in one pass over memory; f32 and f64
+/// @{
+/// How group_norm() normalises.
+struct GroupNormOptions {
+  std::int64_t groups = 1;  ///< equal parts of a row, each normalised on its own
+  double eps = 1e-5;
+  bool center = true;                        ///< false: RMSNorm
+  Activation activation = Activation::none;  ///< of the gate
+};
+/// What it reads.
+struct GroupNormInputs {
+  Tensor x;             ///< [.., groups n]
+  Tensor weight, bias;  ///< [n], the same for every group, or [groups n]; undefined where there is none
+  Tensor gate;          ///< x's shape, rows a constant distance apart; undefined where there is none
+  GroupNormOptions options;
+};
+/// What it computes and its gradient needs.
+struct GroupNormOutputs {
+  Tensor y;           ///< act(gate) . (normalize(x) weight + bias), x's shape
+  Tensor mean, rstd;  ///< [rows, groups]
+};
+/// Norm, weights and gate of Eq. (8), or the norm of Eq. (9), in one pass.
+GroupNormOutputs group_norm(const GroupNormInputs& in);
+/// dx, dweight, dbias and dgate, undefined where the input is. @param dgate  memory for the gate's gradient,
+/// laid out as the gate; undefined: new memory
+std::vector<Tensor> group_norm_grad(const GroupNormInputs& in, const GroupNormOutputs& out, const Tensor& dy,
+                                    const Tensor& dgate = {});
+/// y = x W^T, plus the residual where it is defined.  x [.., in], W [out, in], residual [.., out]
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& residual = {});
+/// dW [out, in] of linear(): dy^T x, summed over all rows.
+Tensor linear_weight_grad(const Tensor& dy, const Tensor& x);
+/// x W^T, and the same through an activation.
+struct Activated {
+  Tensor pre, y;
+};
+Activated linear(const Tensor& x, const Tensor& weight, Activation activation);
+Tensor activate(Activation activation, const Tensor& x);  ///< act(x), x itself for none
+Tensor activate_grad(Activation activation, const Tensor& x, const Tensor& dy);  ///< dy act'(x)
+/// @}
 
 /// @name Fused chunkwise retention, Eq. (7)
 /// @{
@@ -166,8 +210,12 @@ Tensor rand_normal(const Shape& shape, RandomKey key, double mean = 0, double de
                    Dtype dtype = Dtype::f32);
 /// @}
 
-/// One AdamW update in place: w, m, v and the gradient are contiguous and of one shape, in f32 or f64.
-void adamw_update(const kernels::AdamW& settings, const Tensor& w, const Tensor& m, const Tensor& v,
-                  const Tensor& gradient);
+/// One parameter of an AdamW update: contiguous tensors of one shape.
+struct AdamWParameter {
+  Tensor w, m, v, gradient;
+  bool decays = true;  ///< false: the settings' weight decay does not apply
+};
+/// One AdamW update in place of all parameters, all in f32 or all in f64.
+void adamw_update(const kernels::AdamW& settings, const std::vector<AdamWParameter>& parameters);
 
 }  // namespace retnet

@@ -29,15 +29,20 @@ Tensor dropout(const Tensor& input, double p, RandomKey key) {
   return y;
 }
 
-void adamw_update(const kernels::AdamW& settings, const Tensor& w, const Tensor& m, const Tensor& v,
-                  const Tensor& gradient) {
-  for (const Tensor* x : {&m, &v, &gradient})
-    require(x->shape() == w.shape() && x->dtype() == w.dtype() && x->is_contiguous() && w.is_contiguous(),
-            "adamw", "needs contiguous tensors of one shape and dtype, got ", w.shape(), " ", w.dtype(),
-            " and ", x->shape(), " ", x->dtype());
-  dispatch_real("adamw", w, [&]<class T>(auto exec, Type<T>) {
-    kernels::adamw(exec, settings, w.data<T>(), m.data<T>(), v.data<T>(),
-                   static_cast<const T*>(gradient.data<T>()), w.size());
+void adamw_update(const kernels::AdamW& settings, const std::vector<AdamWParameter>& parameters) {
+  if (parameters.empty()) return;
+  for (const AdamWParameter& p : parameters)
+    for (const Tensor* x : {&p.w, &p.m, &p.v, &p.gradient})
+      require(x->shape() == p.w.shape() && x->dtype() == parameters[0].w.dtype() && x->is_contiguous(),
+              "adamw", "needs contiguous tensors of one shape and dtype, got ", p.w.shape(), " ",
+              parameters[0].w.dtype(), " and ", x->shape(), " ", x->dtype());
+  dispatch_real("adamw", parameters[0].w, [&]<class T>(auto exec, Type<T>) {
+    std::vector<kernels::AdamWParameter<T>> list;
+    for (const AdamWParameter& p : parameters)
+      list.push_back(
+          {p.w.data<T>(), p.m.data<T>(), p.v.data<T>(), p.gradient.data<T>(), p.w.size(), p.decays});
+    kernels::adamw(exec, settings, static_cast<const kernels::AdamWParameter<T>*>(list.data()),
+                   static_cast<std::int64_t>(list.size()));
   });
 }
 

@@ -128,22 +128,52 @@ Tensor cross_entropy_grad(const CrossEntropy& saved, const Tensor& logits, const
   return dx;
 }
 
-Tensor rotate(const Tensor& input, const Tensor& cosines, const Tensor& sines, bool inverse) {
-  require(input.rank() == 4 && input.dim(3) % 2 == 0, "rotate", "needs [B, T, H, dk] with an even dk, got ",
-          input.shape());
-  const Shape table{input.dim(1), input.dim(3) / 2};
-  require(cosines.shape() == table && sines.shape() == table, "rotate", input.shape(),
-          " needs tables of shape ", table, ", got ", cosines.shape(), " and ", sines.shape());
-  require(cosines.dtype() == accum_dtype(input.dtype()) && sines.dtype() == cosines.dtype(), "rotate",
-          input.dtype(), " needs tables in ", accum_dtype(input.dtype()), ", got ", cosines.dtype());
-  const Tensor x = contiguous(input), c = contiguous(cosines), s = contiguous(sines);
-  Tensor y = Tensor::empty(x.shape(), x.dtype(), x.device());
+namespace {
+
+kernels::Rotation plan_rotation(const char* op, const Tensor& x, const Tensor& cosines, const Tensor& sines) {
+  require(x.rank() == 4 && x.dim(3) % 2 == 0, op, "needs [B, T, H, dk] with an even dk, got ", x.shape());
+  const Shape table{x.dim(1), x.dim(3) / 2};
+  require(cosines.shape() == table && sines.shape() == table, op, x.shape(), " needs tables of shape ", table,
+          ", got ", cosines.shape(), " and ", sines.shape());
+  require(cosines.dtype() == accum_dtype(x.dtype()) && sines.dtype() == cosines.dtype(), op, x.dtype(),
+          " needs tables in ", accum_dtype(x.dtype()), ", got ", cosines.dtype());
+  kernels::Rotation s;
+  s.batch = x.dim(0), s.n = x.dim(1), s.heads = x.dim(2), s.dk = x.dim(3);
+  s.x_row = s.y_row = s.heads * s.dk;
+  return s;
+}
+
+void run_rotation(const kernels::Rotation& s, const Tensor& y, const Tensor& x, const Tensor& cosines,
+                  const Tensor& sines) {
+  const Tensor c = contiguous(cosines), sn = contiguous(sines);
   dispatch("rotate", x, [&]<class T>(auto exec, Type<T>) {
     using A = accum_t<T>;
-    kernels::rotate(exec, y.data<T>(), static_cast<const T*>(x.data<T>()), static_cast<const A*>(c.data<A>()),
-                    static_cast<const A*>(s.data<A>()), x.dim(0), x.dim(1), x.dim(2), x.dim(3), inverse);
+    kernels::rotate(exec, s, y.data<T>(), static_cast<const T*>(x.data<T>()),
+                    static_cast<const A*>(c.data<A>()), static_cast<const A*>(sn.data<A>()));
   });
+}
+
+}  // namespace
+
+Tensor rotate(const Tensor& input, const Tensor& cosines, const Tensor& sines, bool inverse) {
+  kernels::Rotation s = plan_rotation("rotate", input, cosines, sines);
+  s.inverse = inverse;
+  const Tensor x = contiguous(input);
+  Tensor y = Tensor::empty(x.shape(), x.dtype(), x.device());
+  run_rotation(s, y, x, cosines, sines);
   return y;
+}
+
+void rotate_in_place(const Tensor& x, const Tensor& cosines, const Tensor& sines, double scale,
+                     bool inverse) {
+  kernels::Rotation s = plan_rotation("rotate_in_place", x, cosines, sines);
+  if (x.size() == 0) return;
+  s.inverse = inverse, s.scale = scale;
+  s.x_row = s.y_row = x.strides()[1];
+  require(x.strides()[3] == 1 && x.strides()[2] == s.dk && x.strides()[0] == s.n * s.x_row, "rotate_in_place",
+          "needs steps a constant distance apart, got strides ", x.strides()[0], ", ", x.strides()[1], ", ",
+          x.strides()[2], " and ", x.strides()[3], " for ", x.shape());
+  run_rotation(s, x, x, cosines, sines);
 }
 
 }  // namespace retnet

@@ -30,11 +30,14 @@ void Optimizer::step(const TrainSettings& settings, std::int64_t step, double no
   adamw.beta1 = settings.beta1, adamw.beta2 = settings.beta2;
   adamw.gradient_scale = settings.clip > 0 && norm > settings.clip ? settings.clip / norm : 1;
   adamw.step = step;
+  adamw.weight_decay = settings.weight_decay;
+  std::vector<AdamWParameter> updates;
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     const Variable& variable = parameters_[i].variable;
-    adamw.weight_decay = variable.rank() == 2 ? settings.weight_decay : 0;
-    adamw_update(adamw, variable.value(), moments_[i].m, moments_[i].v, contiguous(variable.grad()));
+    updates.push_back(
+        {variable.value(), moments_[i].m, moments_[i].v, contiguous(variable.grad()), variable.rank() == 2});
   }
+  adamw_update(adamw, updates);
   zero_grad();
 }
 

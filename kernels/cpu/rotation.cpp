@@ -5,27 +5,27 @@
 namespace retnet::kernels {
 
 template <class T>
-void rotate(Cpu, T* y, const T* x, const accum_t<T>* cosines, const accum_t<T>* sines, std::int64_t batch,
-            std::int64_t n, std::int64_t heads, std::int64_t dk, bool inverse) {
+void rotate(Cpu, const Rotation& s, T* y, const T* x, const accum_t<T>* cosines, const accum_t<T>* sines) {
   using A = accum_t<T>;
-  const A sign = inverse ? A(-1) : A(1);
-  parallel_for(batch * n, 4 * heads * dk, [=](std::int64_t bt) {
-    const A *c = cosines + bt % n * (dk / 2), *s = sines + bt % n * (dk / 2);
-    for (std::int64_t h = 0; h < heads; ++h) {
-      const T* x_bth = x + (bt * heads + h) * dk;
-      T* y_bth = y + (bt * heads + h) * dk;
-      for (std::int64_t j = 0; j < dk / 2; ++j) {
-        const A even = A(x_bth[2 * j]), odd = A(x_bth[2 * j + 1]), sine = sign * s[j];
-        y_bth[2 * j] = T(even * c[j] - odd * sine);
-        y_bth[2 * j + 1] = T(even * sine + odd * c[j]);
+  const std::int64_t dk = s.dk, pairs = dk / 2;
+  const A cos_factor = A(s.scale), sin_factor = A(s.inverse ? -s.scale : s.scale);
+  parallel_for(s.batch * s.n, 4 * s.heads * dk, [=, &s](std::int64_t bt) {
+    const A *cosine = cosines + bt % s.n * pairs, *sine = sines + bt % s.n * pairs;
+    for (std::int64_t h = 0; h < s.heads; ++h) {
+      const T* x_h = x + bt * s.x_row + h * dk;
+      T* y_h = y + bt * s.y_row + h * dk;
+      for (std::int64_t j = 0; j < pairs; ++j) {
+        const A even = A(x_h[2 * j]), odd = A(x_h[2 * j + 1]);
+        const A c = cosine[j] * cos_factor, sn = sine[j] * sin_factor;
+        y_h[2 * j] = T(even * c - odd * sn);
+        y_h[2 * j + 1] = T(even * sn + odd * c);
       }
     }
   });
 }
 
-#define RETNET_ROTATE(T)                                                                         \
-  template void rotate<T>(Cpu, T*, const T*, const accum_t<T>*, const accum_t<T>*, std::int64_t, \
-                          std::int64_t, std::int64_t, std::int64_t, bool);
+#define RETNET_ROTATE(T) \
+  template void rotate<T>(Cpu, const Rotation&, T*, const T*, const accum_t<T>*, const accum_t<T>*);
 RETNET_ROTATE(float)
 RETNET_ROTATE(double)
 RETNET_ROTATE(bf16)

@@ -127,6 +127,12 @@ Reference each_row_to_one(std::function<double(const std::vector<double>&)> f) {
   };
 }
 
+std::vector<Tensor> at_least_f32(const std::vector<Tensor>& in) {
+  std::vector<Tensor> x;
+  for (const Tensor& t : in) x.push_back(t.dtype() == Dtype::bf16 ? in_dtype(t, Dtype::f32) : t);
+  return x;
+}
+
 const std::vector<Operation>& operations() {
   static const std::vector<Operation> table = [] {
     std::vector<Operation> all;
@@ -134,6 +140,7 @@ const std::vector<Operation>& operations() {
     add_views(all);
     add_reductions(all);
     add_rows(all);
+    add_fused(all);
     add_retention(all);
     add_values(all);
     return all;

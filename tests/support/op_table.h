@@ -98,12 +98,16 @@ Reference each_rows(std::function<std::vector<double>(const std::vector<std::vec
 Reference each_row_to_one(std::function<double(const std::vector<double>&)> f);
 /// @}
 
+/// f32 in place of bf16, for kernels that do not have it.
+std::vector<Tensor> at_least_f32(const std::vector<Tensor>& in);
+
 /// @name The parts of the table, one file each
 /// @{
 void add_elementwise(std::vector<Operation>& table);
 void add_views(std::vector<Operation>& table);
 void add_reductions(std::vector<Operation>& table);
 void add_rows(std::vector<Operation>& table);
+void add_fused(std::vector<Operation>& table);
 void add_retention(std::vector<Operation>& table);
 void add_values(std::vector<Operation>& table);
 /// @}

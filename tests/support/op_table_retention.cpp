@@ -38,13 +38,6 @@ RetentionInputs retention_inputs(const std::vector<Tensor>& in) {
   return r;
 }
 
-/// The kernel has no bf16: the state must not be rounded so often.
-std::vector<Tensor> at_least_f32(const std::vector<Tensor>& in) {
-  std::vector<Tensor> x;
-  for (const Tensor& t : in) x.push_back(t.dtype() == Dtype::bf16 ? in_dtype(t, Dtype::f32) : t);
-  return x;
-}
-
 /// What the recurrence leaves: o [B, H, N, dv], and S and z after the last step.
 struct Retained {
   Array o, S, z;

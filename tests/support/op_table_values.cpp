@@ -149,7 +149,10 @@ Tensor stepped(const kernels::AdamW& settings, const std::vector<Tensor>& in) {
   const Dtype dtype = in[0].dtype() == Dtype::bf16 ? Dtype::f32 : in[0].dtype();
   std::vector<Tensor> x;
   for (const Tensor& t : in) x.push_back(clone(astype(t, dtype)));
-  adamw_update(settings, x[0], x[1], x[2], x[3]);
+  // Two parameters: the second is one element, and must not be touched by the first.
+  const Tensor w = Tensor::full({1}, 1, dtype), zero = Tensor::zeros({1}, dtype);
+  adamw_update(settings, {{x[0], x[1], x[2], x[3]}, {w, clone(zero), clone(zero), zero, false}});
+  require(w.item() == 1, "stepped", "a parameter without gradient and decay has moved");
   return concat({x[0], x[1], x[2]}, 0);
 }
 
@@ -172,7 +175,7 @@ Array stepped(const kernels::AdamW& s, const std::vector<Array>& in) {
 void add_updates(std::vector<Operation>& table) {
   const kernels::AdamW settings{0.1, 0.8, 0.95, 0.01, 0.3, 0.5, 3};
   table.push_back(value_only(
-      "adamw_update", {"adamw_update(AdamW, Tensor, Tensor, Tensor, Tensor)"},
+      "adamw_update", {"adamw_update(AdamW, vector<AdamWParameter>)"},
       [](std::int64_t n) {
         return std::vector<Case>{{{n, 3}, {n, 3}, {n, 3}, {n, 3}}};
       },
