@@ -17,7 +17,7 @@ endif()
 
 # The matrix product is the kernel that asks: all its loops, remainders included, run one and the same chain of fused
 # operations per element.
-set_source_files_properties(${PROJECT_SOURCE_DIR}/kernels/cpu/matmul.cpp PROPERTIES COMPILE_OPTIONS -ffp-contract=fast)
+set_source_files_properties(${PROJECT_SOURCE_DIR}/kernels/cpu/matmul_isa.cpp PROPERTIES COMPILE_OPTIONS -ffp-contract=fast)
 
 set(RETNET_HAVE_OPENMP OFF)
 if(RETNET_OPENMP)

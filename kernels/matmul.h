@@ -4,6 +4,7 @@
 
 #include "kernels/bf16.h"
 #include "kernels/exec.h"
+#include "kernels/matmul_epilogue.h"
 
 namespace retnet::kernels {
 
@@ -30,5 +31,15 @@ void matmul_naive(Cpu, const Matmul& s, T* c, const T* a, const T* b);
 /// @tparam T float, double or bf16 (computed in float, rounded once)
 template <class T>
 void matmul(Cpu, const Matmul& s, T* c, const T* a, const T* b);
+
+/// The same, and what the epilogue makes of each finished sum is stored; see matmul_epilogue.h.
+/// @tparam Epilogue NoEpilogue, AddBias<T>, AddResidual<T>, Activate<Gelu, T> or Activate<Swish, T>
+template <class Epilogue, class T>
+void matmul(Cpu, const Matmul& s, T* c, const T* a, const T* b, const Epilogue& epilogue);
+
+/// The same bits as matmul(), for many small products from inside of a parallel loop: runs on the calling
+/// thread, ignores the batch dimensions, and costs little beside the product itself.
+template <class T>
+void matmul_serial(Cpu, const Matmul& s, T* c, const T* a, const T* b);
 
 }  // namespace retnet::kernels

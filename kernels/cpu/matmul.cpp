@@ -1,38 +1,208 @@
 // The fast matrix product. C is cut into tiles; a tile walks over k in slices; in each slice the tile's rows
-// of A and columns of B are packed once, then every panel of B meets all rows while it is in the first-level
-// cache:
+// of A are packed, then strip after strip of B, and every panel of a strip meets all rows while it is in the
+// first-level cache:
 //
 //   tile of C [rows, columns]         one thread
-//     slice of k, at most kSlice      A [rows, slice] and B [slice, columns] packed, second-level cache
-//       panel of kPanel columns       B [slice, kPanel], first-level cache
-//         band of at most kRows rows  C in registers: matmul_micro.h
+//     slice of k, at most kSlice      A [rows, slice] packed, second-level cache
+//       strip of columns              B [slice, strip] packed
+//         panel of `width` columns    B [slice, width], first-level cache
+//           band of a few rows        C in registers: matmul_micro.h
 //
 // Operands that a copy would not help are read where they lie. Neither that, nor the tiles, nor the bands
-// change the order in which an element is summed, so none of them changes its bits.
-//
-// This file is compiled with -ffp-contract=fast, so that products and sums fuse in the innermost loop.
+// change the order in which an element is summed, so none of them changes its bits. After the last slice the
+// epilogue passes over each block of C while it is in the first-level cache.
 
-#include <vector>
+#include "kernels/matmul.h"
+
+#include <algorithm>
+#include <memory>
 
 #include "kernels/cpu/matmul_batch.h"
-#include "kernels/cpu/matmul_pack.h"
+#include "kernels/cpu/matmul_isa.h"
 #include "kernels/parallel.h"
 
 namespace retnet::kernels {
 namespace {
 
-/// The largest tile. Packing a tile costs rows + columns where computing it costs rows x columns, so it
-/// should be large, but packed A (256 KiB) and B (512 KiB) must leave room for C in the second-level cache.
+/// The largest tile. Packed A (256 KiB) must leave room for B and C in the second-level cache.
 constexpr std::int64_t kMaxRows = 256, kMaxColumns = 512;
 /// Tiles are cut smaller to have this many of them, unless less than kMinWork products would remain in one.
 constexpr std::int64_t kWantedTiles = 8, kMinWork = 1 << 19;
 /// Reading or packing an element of B takes about as long as this many products.
 constexpr std::int64_t kPackingRows = 8;
-
 /// An operand that is used by at most this many bands is read where it lies: packing costs about as much as
 /// that.
 constexpr std::int64_t kFewBands = 5;
-static_assert(direct_vectors((kRows + 1) / 2) == 2, "several bands, none shorter than that, share one width");
+
+std::int64_t divide_up(std::int64_t x, std::int64_t y) { return (x + y - 1) / y; }
+
+/// A number of rows cut into bands of at most `most` rows, as equal as possible: 64 rows are 4 bands of 13
+/// and one of 12, which costs less than 4 of 14 and one of 8.
+struct Bands {
+  Bands(std::int64_t rows, std::int64_t most)
+      : count(divide_up(rows, most)), small(rows / count), larger(rows % count) {}
+  std::int64_t size(std::int64_t band) const { return small + (band < larger ? 1 : 0); }
+
+  std::int64_t count, small, larger;  ///< the first `larger` bands have small + 1 rows
+};
+
+/// Memory of the calling thread, kept from call to call.
+template <class A>
+struct Scratch {
+  alignas(64) A packed_a[kMaxRows * kPackedRow<A>];
+  alignas(64) A packed_b[kSlice * kMostStrip];
+  alignas(64) A edge[kMostRows * kMostStrip];  // a block that is wider than what is left of C
+  alignas(64) A sums[kMaxRows * kMaxColumns];  // of a tile that is stored in another type
+};
+template <class A>
+Scratch<A>& scratch() {
+  thread_local const std::unique_ptr<Scratch<A>> memory(new Scratch<A>);
+  return *memory;
+}
+
+/// Applies an epilogue to finished sums and stores them in C[rows, columns], whose first element has offset
+/// `at` and column `column`.
+template <class T>
+using Finish = void (*)(const void* epilogue, T* c, std::int64_t c_row, const accum_t<T>* sums,
+                        std::int64_t sums_row, std::int64_t at, std::int64_t column, std::int64_t rows,
+                        std::int64_t columns);
+template <class Epilogue, class T>
+void finish(const void* epilogue, T* c, std::int64_t c_row, const accum_t<T>* sums, std::int64_t sums_row,
+            std::int64_t at, std::int64_t column, std::int64_t rows, std::int64_t columns) {
+  constexpr std::int64_t kRun = 16;
+  const Epilogue f = *static_cast<const Epilogue*>(epilogue);
+  for (std::int64_t i = 0; i < rows; ++i)
+    for (std::int64_t first = 0; first < columns; first += kRun) {
+      const std::int64_t run = std::min(kRun, columns - first);
+      // A copy that overlaps with nothing, so that the loops are vectorised.
+      accum_t<T> z[kRun];
+      for (std::int64_t j = 0; j < run; ++j) z[j] = sums[i * sums_row + first + j];
+      for (std::int64_t j = 0; j < run; ++j) z[j] = f(z[j], at + i * c_row + first + j, column + first + j);
+      for (std::int64_t j = 0; j < run; ++j) c[i * c_row + first + j] = static_cast<T>(z[j]);
+    }
+}
+
+/// One product, not yet cut.
+template <class T>
+struct Product {
+  const Matmul& s;
+  T* c;
+  const T *a, *b;
+  Finish<T> finish;  ///< null if sums are stored as they are
+  const void* epilogue;
+  const MatmulIsa<T>& isa;
+};
+
+/// A block of C: where it and its operands begin, and its size.
+struct Tile {
+  BatchOffset at;
+  std::int64_t column, rows, columns;
+};
+
+template <class T>
+class TileProduct {
+  using A = accum_t<T>;
+  static constexpr bool kSameType = std::is_same_v<T, A>;
+
+ public:
+  TileProduct(const Product<T>& product, const Tile& tile)
+      : p_(product),
+        s_(product.s),
+        tile_(tile),
+        bands_(tile.rows, product.isa.rows),
+        width_(product.isa.width[bands_.size(0) - 1]),
+        memory_(scratch<A>()) {}
+
+  void run() {
+    start_sums();
+    for (std::int64_t p = 0; p < s_.k; p += kSlice) slice(p, std::min(kSlice, s_.k - p));
+  }
+
+ private:
+  /// Sums are kept in C where C has their type.
+  void start_sums() {
+    T* const c = p_.c + tile_.at.c;
+    if constexpr (kSameType) {
+      sums_ = c, sums_row_ = s_.c_row;
+    } else {
+      sums_ = memory_.sums, sums_row_ = tile_.columns;
+      for (std::int64_t i = 0; s_.accumulate && i < tile_.rows; ++i)
+        for (std::int64_t j = 0; j < tile_.columns; ++j)
+          sums_[i * sums_row_ + j] = static_cast<A>(c[i * s_.c_row + j]);
+    }
+  }
+
+  void slice(std::int64_t p, std::int64_t depth) {
+    depth_ = depth, add_ = s_.accumulate || p > 0, last_ = p + depth == s_.k;
+    const T* const a = p_.a + tile_.at.a + p * s_.a_col;
+    if (a_in_place()) {
+      if constexpr (kSameType) a_ = a, a_row_ = s_.a_row, a_col_ = s_.a_col;
+    } else {
+      p_.isa.pack_a(memory_.packed_a, a, s_.a_row, s_.a_col, tile_.rows, depth);
+      a_ = memory_.packed_a, a_row_ = kPackedRow<A>, a_col_ = 1;
+    }
+    for (std::int64_t j = 0; j < tile_.columns; j += p_.isa.strip)
+      strip(p_.b + tile_.at.b + p * s_.b_row, j, std::min<std::int64_t>(p_.isa.strip, tile_.columns - j));
+  }
+
+  /// Columns first .. first + columns - 1 of the slice, whose part of B begins at b.
+  void strip(const T* b, std::int64_t first, std::int64_t columns) {
+    std::int64_t j = 0;
+    if constexpr (kSameType)
+      if (b_in_place())
+        for (; j + width_ <= columns; j += width_) panel(b + first + j, s_.b_row, first + j, width_);
+    if (j == columns) return;
+    p_.isa.pack_b(memory_.packed_b, width_, b + (first + j) * s_.b_col, s_.b_row, s_.b_col, columns - j,
+                  depth_);
+    for (const A* packed = memory_.packed_b; j < columns; j += width_, packed += width_ * depth_)
+      panel(packed, width_, first + j, std::min(width_, columns - j));
+  }
+
+  /// One panel of B against all rows.
+  void panel(const A* b, std::int64_t b_row, std::int64_t column, std::int64_t columns) {
+    for (std::int64_t band = 0, i = 0; band < bands_.count; ++band) {
+      const std::int64_t rows = bands_.size(band);
+      const auto micro = p_.isa.micro[rows - 1];
+      const A* const a = a_ + i * a_row_;
+      A* const sums = sums_ + i * sums_row_ + column;
+      if (columns == width_) {
+        micro(depth_, a, a_row_, a_col_, b, b_row, sums, sums_row_, add_);
+      } else {
+        micro(depth_, a, a_row_, a_col_, b, b_row, memory_.edge, width_, false);
+        for (std::int64_t r = 0; r < rows; ++r)
+          for (std::int64_t j = 0; j < columns; ++j) {
+            const A sum = memory_.edge[r * width_ + j];
+            sums[r * sums_row_ + j] = add_ ? sums[r * sums_row_ + j] + sum : sum;
+          }
+      }
+      if (last_ && p_.finish) {
+        const std::int64_t at = tile_.at.c + i * s_.c_row + column;
+        p_.finish(p_.epilogue, p_.c + at, s_.c_row, sums, sums_row_, at, tile_.column + column, rows,
+                  columns);
+      }
+      i += rows;
+    }
+  }
+
+  /// A is read where it lies if its rows are contiguous and there are few of them, or they are so short that
+  /// a block of them is one stretch of memory.
+  bool a_in_place() const {
+    return kSameType && s_.a_col == 1 && (s_.a_row <= kSlice || bands_.count <= kFewBands);
+  }
+  /// B is read where it lies if its rows are contiguous and meet so few bands of A that a copy would not pay.
+  bool b_in_place() const { return s_.b_col == 1 && bands_.count <= kFewBands; }
+
+  const Product<T>& p_;
+  const Matmul& s_;
+  const Tile& tile_;
+  const Bands bands_;
+  const std::int64_t width_;
+  Scratch<A>& memory_;
+  A* sums_ = nullptr;
+  const A* a_ = nullptr;
+  std::int64_t sums_row_ = 0, a_row_ = 0, a_col_ = 0, depth_ = 0;
+  bool add_ = false, last_ = false;
+};
 
 /// Tiles that cover C[m, n]. Depends on the problem only, not on the number of threads.
 struct Grid {
@@ -42,12 +212,10 @@ struct Grid {
   std::int64_t count() const { return down * across; }
 };
 
-std::int64_t divide_up(std::int64_t x, std::int64_t y) { return (x + y - 1) / y; }
-
-template <class A>
-Grid choose_grid(const Matmul& s, std::int64_t batch) {
-  // A tile of few rows should not be narrower than the kernel that reads B where it lies.
-  const std::int64_t unit = direct_vectors(static_cast<int>(std::min<std::int64_t>(s.m, kRows))) * kLanes<A>;
+template <class T>
+Grid choose_grid(const Matmul& s, std::int64_t batch, const MatmulIsa<T>& isa) {
+  // A tile of few rows should not be narrower than the kernel for them.
+  const std::int64_t unit = isa.width[std::min<std::int64_t>(s.m, isa.rows) - 1];
   const std::int64_t units = divide_up(s.n, unit);
   std::int64_t down = divide_up(s.m, kMaxRows), across = divide_up(units * unit, kMaxColumns);
   const auto work = [&] { return (s.m / down + kPackingRows) * (s.n / across) * s.k; };
@@ -57,162 +225,88 @@ Grid choose_grid(const Matmul& s, std::int64_t batch) {
   return {divide_up(s.m, rows), divide_up(s.n, columns), rows, columns};
 }
 
-/// Memory of the calling thread, kept from call to call. Different `Use`s do not overlap.
-enum class Use { packed_a, packed_b, sums };
-template <class A, Use use>
-A* scratch(std::int64_t size) {
-  struct alignas(64) Line {  // whole cache lines: a packed row then begins with one
-    A elements[64 / sizeof(A)];
-  };
-  thread_local std::vector<Line> memory;
-  const auto lines = static_cast<std::size_t>(divide_up(size * static_cast<std::int64_t>(sizeof(A)), 64));
-  if (memory.size() < lines) memory.resize(lines);
-  return memory.data()->elements;
-}
-
-/// One tile: where its operands begin, and its size.
+/// An empty sum: zeros, or what is to be added to, and the epilogue.
 template <class T>
-struct Tile {
-  const T* a;
-  const T* b;
-  std::int64_t rows, columns;
-};
-
-/// A block of A or B for one slice of k, packed or where it lies: rows `step` apart, each of them contiguous.
-template <class A>
-struct Block {
-  const A* at;
-  std::int64_t step;
-};
-
-/// C[rows, width] (+)= one slice of the product, for the columns of one panel of B.
-template <class A>
-void multiply_panel(std::int64_t depth, Block<A> a, const Bands& bands, const A* b, std::int64_t width, A* c,
-                    std::int64_t c_row, bool add) {
-  constexpr std::int64_t N = kPanel<A>;
-  for (std::int64_t band = 0; band < bands.count; ++band) {
-    const std::int64_t i = bands.begin(band), size = bands.size(band);
-    const auto kernel = kPanelKernels<A>[static_cast<std::size_t>(size - 1)];
-    if (width == N) {
-      kernel(depth, a.at + i * a.step, a.step, b, N, c + i * c_row, c_row, add);
-      continue;
-    }
-    alignas(64) A whole[kRows * N];  // the kernel writes kPanel columns, of which C has room for `width`
-    kernel(depth, a.at + i * a.step, a.step, b, N, whole, N, false);
-    for (std::int64_t r = 0; r < size; ++r)
-      for (std::int64_t j = 0; j < width; ++j) {
-        A& c_rj = c[(i + r) * c_row + j];
-        c_rj = add ? c_rj + whole[r * N + j] : whole[r * N + j];
-      }
-  }
-}
-
-/// The same for as many columns as fill whole vectors of B[depth, columns], which is read where it lies.
-/// Returns how many that are.
-template <class A>
-std::int64_t multiply_in_place(std::int64_t depth, Block<A> a, const Bands& bands, Block<A> b,
-                               std::int64_t columns, A* c, std::int64_t c_row, bool add) {
-  const std::int64_t width = direct_vectors(static_cast<int>(bands.size(0))) * kLanes<A>;
-  std::int64_t j = 0;
-  for (; j + width <= columns; j += width)
-    for (std::int64_t band = 0; band < bands.count; ++band) {
-      const std::int64_t i = bands.begin(band);
-      const auto kernel = kDirectKernels<A>[static_cast<std::size_t>(bands.size(band) - 1)];
-      kernel(depth, a.at + i * a.step, a.step, b.at + j, b.step, c + i * c_row + j, c_row, add);
-    }
-  return j;
-}
-
-/// A is read where it lies if its rows are contiguous and there are few of them, or they are so short that a
-/// block of them is one stretch of memory.
-template <class T>
-bool a_in_place(const Matmul& s, const Bands& bands) {
-  return std::is_same_v<T, accum_t<T>> && s.a_col == 1 && (s.a_row <= kSlice || bands.count <= kFewBands);
-}
-
-/// B is read where it lies if its rows are contiguous and meet so few bands of A that a copy would not pay.
-template <class T>
-bool b_in_place(const Matmul& s, const Bands& bands) {
-  return std::is_same_v<T, accum_t<T>> && s.b_col == 1 && bands.count <= kFewBands;
-}
-
-/// C (+)= A B for one tile, in the type that sums are kept in.
-template <class T, class A>
-void multiply_tile(const Matmul& s, const Tile<T>& tile, A* c, std::int64_t c_row, bool accumulate) {
-  const Bands bands(tile.rows);
-  A* const packed_a = a_in_place<T>(s, bands) ? nullptr : scratch<A, Use::packed_a>(tile.rows * kRowStep<A>);
-  A* const packed_b = scratch<A, Use::packed_b>(divide_up(tile.columns, kPanel<A>) * kPanelStep<A>);
-  for (std::int64_t p = 0; p < s.k; p += kSlice) {
-    const std::int64_t depth = std::min(kSlice, s.k - p);
-    const bool add = accumulate || p > 0;
-    const T* const a = tile.a + p * s.a_col;
-    const T* const b = tile.b + p * s.b_row;
-    Block<A> a_block{packed_a, kRowStep<A>};
-    std::int64_t j = 0;
-    if (packed_a) pack_a(packed_a, a, s.a_row, s.a_col, tile.rows, depth);
-    if constexpr (std::is_same_v<T, A>) {
-      if (!packed_a) a_block = {a, s.a_row};
-      if (b_in_place<T>(s, bands))
-        j = multiply_in_place<A>(depth, a_block, bands, {b, s.b_row}, tile.columns, c, c_row, add);
-    }
-    if (j == tile.columns) continue;
-    pack_b(packed_b, b + j * s.b_col, s.b_row, s.b_col, tile.columns - j, depth);
-    for (const A* panel = packed_b; j < tile.columns; j += kPanel<A>, panel += kPanelStep<A>)
-      multiply_panel<A>(depth, a_block, bands, panel, std::min(kPanel<A>, tile.columns - j), c + j, c_row,
-                        add);
-  }
-}
-
-/// C (+)= A B for one tile in storage type T. bf16 is summed in float over all of k and rounded once.
-template <class T>
-void store_tile(const Matmul& s, const Tile<T>& tile, T* c) {
+void finish_empty(const Product<T>& p, const BatchOffset& at) {
   using A = accum_t<T>;
-  if constexpr (std::is_same_v<T, A>) {
-    multiply_tile<T, A>(s, tile, c, s.c_row, s.accumulate);
-  } else {
-    A* const sums = scratch<A, Use::sums>(tile.rows * tile.columns);
-    if (s.accumulate)
-      for (std::int64_t i = 0; i < tile.rows; ++i)
-        gather(sums + i * tile.columns, c + i * s.c_row, 1, tile.columns);
-    multiply_tile<T, A>(s, tile, sums, tile.columns, s.accumulate);
-    for (std::int64_t i = 0; i < tile.rows; ++i)
-      for (std::int64_t j = 0; j < tile.columns; ++j)
-        c[i * s.c_row + j] = static_cast<T>(sums[i * tile.columns + j]);
-  }
+  for (std::int64_t i = 0; i < p.s.m; ++i)
+    for (std::int64_t j = 0; j < p.s.n; ++j) {
+      T& c = p.c[at.c + i * p.s.c_row + j];
+      const A sum = p.s.accumulate ? static_cast<A>(c) : A(0);
+      c = static_cast<T>(sum);
+      if (p.finish) p.finish(p.epilogue, &c, 1, &sum, 1, at.c + i * p.s.c_row + j, j, 1, 1);
+    }
 }
 
-/// An empty sum: zeros, unless they are to be added.
 template <class T>
-void clear(const Matmul& s, std::int64_t batch, T* c) {
-  if (s.accumulate) return;
-  for (std::int64_t index = 0; index < batch; ++index)
-    for (std::int64_t i = 0; i < s.m; ++i) std::fill_n(c + batch_offset(s, index).c + i * s.c_row, s.n, T{});
-}
-
-}  // namespace
-
-template <class T>
-void matmul(Cpu, const Matmul& s, T* c, const T* a, const T* b) {
+void multiply(const Product<T>& p) {
+  const Matmul& s = p.s;
   const std::int64_t batch = batch_count(s);
   if (s.m == 0 || s.n == 0 || batch == 0) return;
-  if (s.k == 0) return clear(s, batch, c);
-  const Grid grid = choose_grid<accum_t<T>>(s, batch);
+  if (s.k == 0) {
+    for (std::int64_t index = 0; index < batch; ++index) finish_empty(p, batch_offset(s, index));
+    return;
+  }
+  const Grid grid = choose_grid(s, batch, p.isa);
   const std::int64_t work = std::min(s.m, grid.rows) * std::min(s.n, grid.columns) * s.k;
   const auto multiply_one = [&](std::int64_t index) {
-    const BatchOffset at = batch_offset(s, index / grid.count());
+    BatchOffset at = batch_offset(s, index / grid.count());
     const std::int64_t i = index % grid.count() / grid.across * grid.rows;
     const std::int64_t j = index % grid.across * grid.columns;
-    const Tile<T> tile{a + at.a + i * s.a_row, b + at.b + j * s.b_col, std::min(grid.rows, s.m - i),
-                       std::min(grid.columns, s.n - j)};
-    store_tile(s, tile, c + at.c + i * s.c_row + j);
+    at.a += i * s.a_row, at.b += j * s.b_col, at.c += i * s.c_row + j;
+    const Tile tile{at, j, std::min(grid.rows, s.m - i), std::min(grid.columns, s.n - j)};
+    TileProduct<T>(p, tile).run();
   };
   const std::int64_t tiles = batch * grid.count();
   if (tiles == 1) return multiply_one(0);  // a small product is over before a parallel loop would have begun
   parallel_for(tiles, work, multiply_one);
 }
 
-template void matmul<float>(Cpu, const Matmul&, float*, const float*, const float*);
-template void matmul<double>(Cpu, const Matmul&, double*, const double*, const double*);
-template void matmul<bf16>(Cpu, const Matmul&, bf16*, const bf16*, const bf16*);
+/// bf16 is always stored by an epilogue: its sums are in float.
+template <class Epilogue, class T>
+constexpr Finish<T> finish_of() {
+  if constexpr (std::is_same_v<Epilogue, NoEpilogue> && std::is_same_v<T, accum_t<T>>)
+    return nullptr;
+  else
+    return finish<Epilogue, T>;
+}
+
+}  // namespace
+
+template <class Epilogue, class T>
+void matmul(Cpu, const Matmul& s, T* c, const T* a, const T* b, const Epilogue& epilogue) {
+  multiply(Product<T>{s, c, a, b, finish_of<Epilogue, T>(), &epilogue, matmul_isa<T>()});
+}
+
+template <class T>
+void matmul(Cpu cpu, const Matmul& s, T* c, const T* a, const T* b) {
+  matmul(cpu, s, c, a, b, NoEpilogue{});
+}
+
+template <class T>
+void matmul_serial(Cpu, const Matmul& s, T* c, const T* a, const T* b) {
+  const Product<T> p{s, c, a, b, finish_of<NoEpilogue, T>(), nullptr, matmul_isa<T>()};
+  if (s.k == 0) return finish_empty(p, {});
+  for (std::int64_t i = 0; i < s.m; i += kMaxRows)
+    for (std::int64_t j = 0; j < s.n; j += kMaxColumns) {
+      const Tile tile{{i * s.a_row, j * s.b_col, i * s.c_row + j},
+                      j,
+                      std::min(kMaxRows, s.m - i),
+                      std::min(kMaxColumns, s.n - j)};
+      TileProduct<T>(p, tile).run();
+    }
+}
+
+#define RETNET_MATMUL(T)                                                                      \
+  template void matmul<T>(Cpu, const Matmul&, T*, const T*, const T*);                        \
+  template void matmul_serial<T>(Cpu, const Matmul&, T*, const T*, const T*);                 \
+  template void matmul(Cpu, const Matmul&, T*, const T*, const T*, const NoEpilogue&);        \
+  template void matmul(Cpu, const Matmul&, T*, const T*, const T*, const AddBias<T>&);        \
+  template void matmul(Cpu, const Matmul&, T*, const T*, const T*, const AddResidual<T>&);    \
+  template void matmul(Cpu, const Matmul&, T*, const T*, const T*, const Activate<Gelu, T>&); \
+  template void matmul(Cpu, const Matmul&, T*, const T*, const T*, const Activate<Swish, T>&);
+RETNET_MATMUL(float)
+RETNET_MATMUL(double)
+RETNET_MATMUL(bf16)
 
 }  // namespace retnet::kernels

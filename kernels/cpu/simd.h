@@ -12,6 +12,17 @@
 
 namespace retnet::kernels {
 
+// All that depends on the instruction set lives in a namespace named after it: files compiled for several of
+// them are linked into one program, and a function that two of them define must not be taken for the same.
+#if defined(__AVX512F__)
+#define RETNET_ISA avx512
+#elif defined(__AVX2__) && defined(__FMA__)
+#define RETNET_ISA avx2
+#else
+#define RETNET_ISA baseline
+#endif
+inline namespace RETNET_ISA {
+
 #if defined(__AVX512F__)
 inline constexpr int kVectorBytes = 64, kVectorRegisters = 32;
 #elif defined(__AVX2__)
@@ -26,26 +37,26 @@ inline constexpr int kVectorBytes = 16, kVectorRegisters = 16;
 template <class A>
 inline constexpr int kLanes = kVectorBytes / static_cast<int>(sizeof(A));
 
-namespace detail {
+namespace simd_detail {
 template <class A, int Lanes>
 struct VectorOf {
   typedef A type __attribute__((vector_size(Lanes * sizeof(A))));
 };
-}  // namespace detail
+}  // namespace simd_detail
 
 template <class A>
-using Vec = typename detail::VectorOf<A, kLanes<A>>::type;
+using Vec = typename simd_detail::VectorOf<A, kLanes<A>>::type;
 
-/// The kLanes elements at `x`, at any alignment, in the type that they are computed in.
-template <class T>
-inline Vec<accum_t<T>> load(const T* x) {
-  typename detail::VectorOf<std::conditional_t<std::is_same_v<T, bf16>, std::uint16_t, T>,
-                            kLanes<accum_t<T>>>::type v;
+/// The `Lanes` elements at `x`, at any alignment, in the type that they are computed in.
+template <class T, int Lanes = kLanes<accum_t<T>>>
+inline typename simd_detail::VectorOf<accum_t<T>, Lanes>::type load(const T* x) {
+  typename simd_detail::VectorOf<std::conditional_t<std::is_same_v<T, bf16>, std::uint16_t, T>, Lanes>::type
+      v;
   __builtin_memcpy(&v, x, sizeof v);
-  if constexpr (std::is_same_v<T, bf16>) {
-    const auto bits = __builtin_convertvector(v, Vec<std::uint32_t>)
-                      << 16;  // bf16 is the upper half of a float
-    Vec<float> wide;
+  if constexpr (std::is_same_v<T, bf16>) {  // bf16 is the upper half of a float
+    const auto bits = __builtin_convertvector(v, typename simd_detail::VectorOf<std::uint32_t, Lanes>::type)
+                      << 16;
+    typename simd_detail::VectorOf<float, Lanes>::type wide;
     __builtin_memcpy(&wide, &bits, sizeof wide);
     return wide;
   } else {
@@ -53,34 +64,61 @@ inline Vec<accum_t<T>> load(const T* x) {
   }
 }
 
+/// One element. (Conversions of bf16 itself are defined outside of this namespace.)
+template <class T>
+inline accum_t<T> load_one(const T* x) {
+  return load<T, 1>(x)[0];
+}
+
 template <class A>
 inline void store(A* x, Vec<A> v) {
   __builtin_memcpy(x, &v, sizeof v);
 }
 
-namespace detail {
-/// Swaps the off-diagonal `Step` x `Step` blocks of every pair of rows (i, i + Step).
-template <class A, int Step, int... Lane>
-inline void swap_blocks(Vec<A> (&rows)[sizeof...(Lane)], std::integer_sequence<int, Lane...>) {
+namespace simd_detail {
+/// Swaps the off-diagonal `Step` x `Step` blocks of every pair of vectors (i, i + Step), in each group of as
+/// many lanes as there are vectors.
+template <class A, int Step, int Count, int... Lane>
+inline void swap_blocks(Vec<A> (&rows)[Count], std::integer_sequence<int, Lane...>) {
   constexpr int L = sizeof...(Lane);
-  for (int i = 0; i < L; ++i) {
+  for (int i = 0; i < Count; ++i) {
     if (i & Step) continue;
     const Vec<A> x = rows[i], y = rows[i + Step];
     rows[i] = __builtin_shufflevector(x, y, (Lane & Step ? L + Lane - Step : Lane)...);
     rows[i + Step] = __builtin_shufflevector(x, y, (Lane & Step ? L + Lane : Lane + Step)...);
   }
 }
-}  // namespace detail
 
-/// Transposes a square block held in kLanes<A> vectors, in log2(kLanes<A>) rounds: elements first, then
-/// blocks of 2, 4, ...
+/// Joins the rows at x, x + step, .. , of as many elements as 16 bytes hold, into one vector of `Lanes`.
+template <class T, int Lanes, int... Lane>
+inline auto join_rows(const T* x, std::int64_t step, std::integer_sequence<int, Lane...>) {
+  if constexpr (Lanes * sizeof(accum_t<T>) == 16) {
+    return load<T, Lanes>(x);
+  } else {
+    constexpr int Half = Lanes / 2;
+    constexpr std::int64_t rows = Half * sizeof(accum_t<T>) / 16;
+    constexpr std::make_integer_sequence<int, Half> half;
+    return __builtin_shufflevector(join_rows<T, Half>(x, step, half),
+                                   join_rows<T, Half>(x + rows * step, step, half), Lane...);
+  }
+}
+}  // namespace simd_detail
+
+/// Elements of type A in 16 bytes, the unit that vectors of all widths are shuffled within.
 template <class A>
-inline void transpose(Vec<A> (&rows)[kLanes<A>]) {
+inline constexpr int kQuad = 16 / static_cast<int>(sizeof(A));
+
+/// Reads the kLanes x kQuad block at x, its rows `step` apart, as its kQuad columns. Rows that end up in
+/// different 16-byte parts of a vector are put there by the loads, so that only log2(kQuad) rounds of
+/// shuffles are left.
+template <class T, class A = accum_t<T>>
+inline void load_columns(Vec<A> (&columns)[kQuad<A>], const T* x, std::int64_t step) {
   constexpr std::make_integer_sequence<int, kLanes<A>> lanes;
-  detail::swap_blocks<A, 1>(rows, lanes);
-  if constexpr (kLanes < A >> 2) detail::swap_blocks<A, 2>(rows, lanes);
-  if constexpr (kLanes < A >> 4) detail::swap_blocks<A, 4>(rows, lanes);
-  if constexpr (kLanes < A >> 8) detail::swap_blocks<A, 8>(rows, lanes);
+  for (int q = 0; q < kQuad<A>; ++q)
+    columns[q] = simd_detail::join_rows<T, kLanes<A>>(x + q * step, kQuad<A> * step, lanes);
+  simd_detail::swap_blocks<A, 1, kQuad<A>>(columns, lanes);
+  if constexpr (kQuad < A >> 2) simd_detail::swap_blocks<A, 2, kQuad<A>>(columns, lanes);
 }
 
+}  // namespace RETNET_ISA
 }  // namespace retnet::kernels

@@ -2,6 +2,7 @@
 
 #include "kernels/matmul.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <iterator>
@@ -250,6 +251,145 @@ TEST_CASE("the bits of an element of matmul do not depend on m, n or its place",
       check_parts<bf16>(ta, tb);
     }
 }
+
+/// C as matmul() leaves it, then `f(c, at, j)` for each element of it, at the precision of T.
+template <class T, class F>
+std::vector<T> then(const Matmul& s, std::vector<T> c, F f) {
+  const Index count = s.batch_rank ? s.batch[0] : 1, step = s.batch_rank ? s.c_batch[0] : 0;
+  for (Index b = 0; b < count; ++b)
+    for (Index i = 0; i < s.m; ++i)
+      for (Index j = 0; j < s.n; ++j) {
+        const Index at = b * step + i * s.c_row + j;
+        T& c_ij = c[static_cast<std::size_t>(at)];
+        c_ij = static_cast<T>(f(static_cast<accum_t<T>>(c_ij), at, j));
+      }
+  return c;
+}
+
+template <class T>
+void check_epilogues(const Matmul& s) {
+  const Index batch = s.batch_rank ? s.batch[0] : 1, A = batch * a_extent(s), B = batch * b_extent(s),
+              C = batch * c_extent(s);
+  CAPTURE(sizeof(T), s.m, s.n, s.k, s.accumulate, batch);
+  const std::vector<T> a = random<T>(A, 1), b = random<T>(B, 2), start = random<T>(C, 3);
+  const std::vector<T> residual = random<T>(C, 4), bias = random<T>(s.n, 5);
+  std::vector<T> plain = start;
+  matmul(Cpu{}, s, plain.data(), a.data(), b.data());
+  const auto fused = [&](const auto& epilogue) {
+    std::vector<T> c = start;
+    matmul(Cpu{}, s, c.data(), a.data(), b.data(), epilogue);
+    return c;
+  };
+  const auto value = [](const std::vector<T>& x, Index i) {
+    return static_cast<accum_t<T>>(x[static_cast<std::size_t>(i)]);
+  };
+  CHECK(same_bits(fused(NoEpilogue{}), plain));
+  if constexpr (!std::is_same_v<T, bf16>) {  // where a separate pass would round twice
+    CHECK(same_bits(fused(AddBias<T>{bias.data()}),
+                    then(s, plain, [&](auto c, Index, Index j) { return c + value(bias, j); })));
+    CHECK(same_bits(fused(AddResidual<T>{residual.data()}),
+                    then(s, plain, [&](auto c, Index at, Index) { return c + value(residual, at); })));
+  }
+  const std::vector<T> gelu = then(s, plain, [](auto c, Index, Index) { return Gelu{}(c); });
+  const std::vector<T> swish = then(s, plain, [](auto c, Index, Index) { return Swish{}(c); });
+  CHECK(same_bits(fused(Activate<Gelu, T>{{}, nullptr}), gelu));
+  CHECK(same_bits(fused(Activate<Swish, T>{{}, nullptr}), swish));
+  std::vector<T> pre = start;
+  CHECK(same_bits(fused(Activate<Gelu, T>{{}, pre.data()}), gelu));
+  CHECK(same_bits(pre, plain));
+  pre = start;
+  CHECK(same_bits(fused(Activate<Swish, T>{{}, pre.data()}), swish));
+  CHECK(same_bits(pre, plain));
+}
+
+TEST_CASE("an epilogue of matmul gives the bits of a pass after it", "[matmul][epilogue][bits]") {
+  for (const bool accumulate : {false, true})
+    for (const Index k : {0, 5, 256, 300, 700})
+      for (Matmul s :
+           {product(1, 70, k, false, true), product(7, 5, k), product(150, 600, k, true, true, 3)}) {
+        s.accumulate = accumulate;
+        check_epilogues<float>(s);
+        check_epilogues<double>(s);
+        check_epilogues<bf16>(s);
+      }
+  Matmul batched = product(9, 33, 290, false, true, 2);
+  add_batch(batched, 5, a_extent(batched), b_extent(batched), c_extent(batched));
+  check_epilogues<float>(batched);
+  check_epilogues<bf16>(batched);
+}
+
+TEST_CASE("matmul of bf16 adds bias and residual before it rounds", "[matmul][epilogue][bf16]") {
+  // 256 + 1 = 257 has 9 significant bits: alone it rounds to 256, and with 1 more to 258.
+  const std::vector<bf16> a{bf16(256.0f), bf16(1.0f)}, b{bf16(1.0f), bf16(1.0f)}, one{bf16(1.0f)};
+  std::vector<bf16> c(1);
+  matmul(Cpu{}, product(1, 1, 2), c.data(), a.data(), b.data());
+  CHECK(static_cast<float>(c[0]) == 256.0f);
+  matmul(Cpu{}, product(1, 1, 2), c.data(), a.data(), b.data(), AddBias<bf16>{one.data()});
+  CHECK(static_cast<float>(c[0]) == 258.0f);
+  matmul(Cpu{}, product(1, 1, 2), c.data(), a.data(), b.data(), AddResidual<bf16>{one.data()});
+  CHECK(static_cast<float>(c[0]) == 258.0f);
+}
+
+template <class T>
+void check_serial() {
+  for (const bool t : {false, true})
+    for (Matmul s : {product(64, 64, 64, false, t), product(64, 128, 64, t, false), product(1, 33, 300, t, t),
+                     product(300, 530, 270, t, t, 5), product(3, 3, 0)})
+      for (const bool accumulate : {false, true}) {
+        s.accumulate = accumulate;
+        const std::vector<T> a = random<T>(a_extent(s), 1), b = random<T>(b_extent(s), 2);
+        std::vector<T> c = random<T>(c_extent(s), 3), c_serial = c;
+        matmul(Cpu{}, s, c.data(), a.data(), b.data());
+        matmul_serial(Cpu{}, s, c_serial.data(), a.data(), b.data());
+        CAPTURE(sizeof(T), s.m, s.n, s.k, t, accumulate);
+        CHECK(same_bits(c_serial, c));
+      }
+}
+
+TEST_CASE("matmul_serial has the bits of matmul", "[matmul][bits]") {
+  check_serial<float>();
+  check_serial<double>();
+  check_serial<bf16>();
+}
+
+/// Sums slice by slice, each one chain of fused products in increasing p: what every path must compute.
+template <class A>
+A chain(const Matmul& s, const A* a, const A* b, Index i, Index j, A c) {
+  for (Index first = 0; first < s.k; first += 256) {
+    A sum = 0;
+    for (Index p = first; p < std::min(s.k, first + 256); ++p)
+      sum = std::fma(a[i * s.a_row + p * s.a_col], b[p * s.b_row + j * s.b_col], sum);
+    c = first > 0 || s.accumulate ? c + sum : sum;
+  }
+  return c;
+}
+
+template <class A>
+void check_chain() {
+  for (const Index m : {1, 2, 3, 4, 5, 6, 7, 12, 13, 14, 15, 16, 17, 29, 100, 300})
+    for (const Index n : {1, 15, 33, 64, 130, 600})
+      for (int layout = 0; layout < 4; ++layout) {
+        Matmul s = product(m, n, (m * 37 + n * 11) % 600 + 1, layout & 1, layout & 2);
+        s.accumulate = (m + n) % 2;
+        const std::vector<A> a = random<A>(a_extent(s), 1), b = random<A>(b_extent(s), 2);
+        std::vector<A> c = random<A>(c_extent(s), 3), exact = c;
+        matmul(Cpu{}, s, c.data(), a.data(), b.data());
+        for (Index i = 0; i < m; ++i)
+          for (Index j = 0; j < n; ++j) {
+            A& c_ij = exact[static_cast<std::size_t>(i * s.c_row + j)];
+            c_ij = chain(s, a.data(), b.data(), i, j, c_ij);
+          }
+        CAPTURE(sizeof(A), m, n, s.k, layout);
+        CHECK(same_bits(c, exact));
+      }
+}
+
+#if defined(__FMA__) || defined(__aarch64__)
+TEST_CASE("an element of matmul is one chain of fused products per slice of k", "[matmul][bits]") {
+  check_chain<float>();
+  check_chain<double>();
+}
+#endif
 
 TEST_CASE("the bits of a matmul do not depend on its memory layout", "[matmul][bits]") {
   const Index m = 45, n = 77, k = 300;
