@@ -13,7 +13,7 @@
 
 /// @defgroup retnet retnet
 /// @details The paper: decays, rotation, the three forms of retention, the block, the model. Includes autograd. Chapters: @ref
-/// md_docs_recurrent, @ref md_docs_parallel, @ref md_docs_chunkwise, @ref md_docs_msr.
+/// md_docs_recurrent, @ref md_docs_parallel, @ref md_docs_chunkwise, @ref md_docs_msr, @ref md_docs_decoding.
 
 /// @defgroup train train
 /// @details Data, optimiser, trainer, checkpoints, the program. Includes retnet. Chapter: @ref md_docs_training.

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "autograd/functions.h"
+#include "tensor/dispatch.h"
 
 namespace retnet {
 namespace {
@@ -14,12 +15,6 @@ constexpr std::uint64_t kSamplingStream = 0x73616d706c65;  // "sample"
 
 // Tokens of a prompt that are read at once: the memory for a long prompt is that of this many.
 constexpr std::int64_t kPromptPiece = 1024;
-
-// A token and its probability up to a common factor.
-struct Candidate {
-  std::int32_t token;
-  double weight;
-};
 
 // The largest logit's index, the first of equals.
 std::size_t largest(const std::vector<double>& logits) {
@@ -31,19 +26,23 @@ std::size_t largest(const std::vector<double>& logits) {
   return static_cast<std::size_t>(best - logits.begin());
 }
 
-// Keeps the k heaviest, then the heaviest that together reach the fraction p of those. Of equals the first
-// stay.
+// The heavier first; of equals the one with the smaller token.
+bool heavier(const Candidate& a, const Candidate& b) {
+  return a.weight != b.weight ? a.weight > b.weight : a.token < b.token;
+}
+
+// Keeps the k heaviest, then the heaviest that together reach the fraction p of those.
 void keep_likely(std::vector<Candidate>& candidates, std::int64_t k, double p) {
-  std::stable_sort(candidates.begin(), candidates.end(),
-                   [](const Candidate& a, const Candidate& b) { return a.weight > b.weight; });
-  if (k > 0 && k < static_cast<std::int64_t>(candidates.size()))
-    candidates.resize(static_cast<std::size_t>(k));
+  const auto all = static_cast<std::int64_t>(candidates.size());
+  const std::int64_t count = k > 0 ? std::min(k, all) : all;
+  std::partial_sort(candidates.begin(), candidates.begin() + count, candidates.end(), heavier);
+  candidates.resize(static_cast<std::size_t>(count));
   if (p >= 1) return;
   double total = 0, kept = 0;
   for (const Candidate& candidate : candidates) total += candidate.weight;
-  std::size_t count = 0;
-  while (count < candidates.size() && kept < p * total) kept += candidates[count++].weight;
-  candidates.resize(std::max<std::size_t>(1, count));
+  std::size_t enough = 0;
+  while (enough < candidates.size() && kept < p * total) kept += candidates[enough++].weight;
+  candidates.resize(std::max<std::size_t>(1, enough));
 }
 
 // A real in [0, 1) with 53 random bits.
@@ -54,13 +53,21 @@ double uniform(std::uint64_t seed, std::int64_t index) {
   return static_cast<double>((high << 21) ^ (low >> 11)) * 0x1p-53;
 }
 
-// Logits after the last token of a piece, [V]. The state moves on behind it.
-Tensor last_logits(const RetNet& model, const std::int32_t* tokens, std::int64_t count, ModelState& state,
-                   Form form) {
-  const Tensor piece = Tensor::from(std::vector<std::int32_t>(tokens, tokens + count), {1, count});
-  ForwardOptions options;
-  options.form.form = form;
-  return select(select(model.forward(piece, state, options).value(), 0, 0), 0, count - 1);
+// Reads a prompt in the chunkwise form, in pieces. Returns the logits after its last token, [V], and moves
+// the state behind it.
+Tensor read_prompt(const RetNet& model, const std::vector<std::int32_t>& prompt, ModelState& state) {
+  const NoGrad no_grad;
+  const auto length = static_cast<std::int64_t>(prompt.size());
+  Tensor logits;
+  for (std::int64_t begin = 0; begin < length; begin += kPromptPiece) {
+    const std::int64_t end = std::min(length, begin + kPromptPiece);
+    const Tensor piece = Tensor::from(std::vector<std::int32_t>(prompt.begin() + begin, prompt.begin() + end),
+                                      {1, end - begin});
+    ForwardOptions options;
+    options.form.form = Form::chunkwise;
+    logits = select(select(model.forward(piece, state, options).value(), 0, 0), 0, end - begin - 1);
+  }
+  return logits;
 }
 
 }  // namespace
@@ -72,25 +79,35 @@ void SamplingOptions::validate() const {
   require(top_p > 0 && top_p <= 1, "sample", "top_p must be in (0, 1], got ", top_p);
 }
 
-std::int32_t sample(const Tensor& logits, const SamplingOptions& options, std::int64_t index) {
+Sampler::Sampler(const SamplingOptions& options, std::int64_t vocab) : options_(options) {
   options.validate();
-  require(logits.rank() == 1 && logits.size() >= 1, "sample", "needs logits [V], got ", logits.shape());
-  require(index >= 0, "sample", "the index must be at least 0, got ", index);
-  const std::vector<double> values = logits.to_vector<double>();
-  const std::size_t best = largest(values);
-  if (options.temperature == 0) return static_cast<std::int32_t>(best);
+  logits_.resize(static_cast<std::size_t>(vocab));
+  candidates_.reserve(logits_.size());
+}
 
-  std::vector<Candidate> candidates;
-  for (std::size_t i = 0; i < values.size(); ++i)
-    candidates.push_back(
-        {static_cast<std::int32_t>(i), std::exp((values[i] - values[best]) / options.temperature)});
-  if (options.top_k > 0 || options.top_p < 1) keep_likely(candidates, options.top_k, options.top_p);
+std::int32_t Sampler::draw(const Tensor& logits, std::int64_t index) {
+  require(
+      logits.rank() == 1 && logits.size() >= 1 && logits.dim(0) == static_cast<std::int64_t>(logits_.size()),
+      "sample", "needs logits [V], got ", logits.shape());
+  require(index >= 0, "sample", "the index must be at least 0, got ", index);
+  dispatch("sample", logits, [&]<class T>(kernels::Cpu, Type<T>) {
+    for (std::size_t i = 0; i < logits_.size(); ++i)
+      logits_[i] = static_cast<double>(logits.data<T>()[static_cast<std::int64_t>(i) * logits.strides()[0]]);
+  });
+  const std::size_t best = largest(logits_);
+  if (options_.temperature == 0) return static_cast<std::int32_t>(best);
+
+  candidates_.clear();
+  for (std::size_t i = 0; i < logits_.size(); ++i)
+    candidates_.push_back(
+        {static_cast<std::int32_t>(i), std::exp((logits_[i] - logits_[best]) / options_.temperature)});
+  if (options_.top_k > 0 || options_.top_p < 1) keep_likely(candidates_, options_.top_k, options_.top_p);
 
   double total = 0;
-  for (const Candidate& candidate : candidates) total += candidate.weight;
-  double left = uniform(options.seed, index) * total;
+  for (const Candidate& candidate : candidates_) total += candidate.weight;
+  double left = uniform(options_.seed, index) * total;
   std::int32_t chosen = static_cast<std::int32_t>(best);  // stays when rounding leaves nothing to choose
-  for (const Candidate& candidate : candidates) {
+  for (const Candidate& candidate : candidates_) {
     if (candidate.weight == 0) continue;
     chosen = candidate.token;
     if (left < candidate.weight) break;
@@ -99,24 +116,27 @@ std::int32_t sample(const Tensor& logits, const SamplingOptions& options, std::i
   return chosen;
 }
 
+std::int32_t sample(const Tensor& logits, const SamplingOptions& options, std::int64_t index) {
+  options.validate();
+  require(logits.rank() == 1 && logits.size() >= 1, "sample", "needs logits [V], got ", logits.shape());
+  return Sampler(options, logits.size()).draw(logits, index);
+}
+
 void generate(const RetNet& model, const std::vector<std::int32_t>& prompt, std::int64_t count,
-              const SamplingOptions& options, const std::function<bool(std::int32_t)>& emit) {
+              const SamplingOptions& options, const std::function<bool(std::int32_t)>& emit,
+              const DecoderOptions& decoder_options) {
   options.validate();
   require(!prompt.empty(), "generate", "the prompt must have at least one token");
   require(count >= 0, "generate", "the number of tokens must be at least 0, got ", count);
-  const NoGrad no_grad;
+  Sampler sampler(options, model.config().vocab);
+  Decoder decoder(model, 1, decoder_options);
   ModelState state = model.initial_state(1);
-
-  Tensor logits;
-  const auto length = static_cast<std::int64_t>(prompt.size());
-  for (std::int64_t begin = 0; begin < length; begin += kPromptPiece)
-    logits = last_logits(model, prompt.data() + begin, std::min(kPromptPiece, length - begin), state,
-                         Form::chunkwise);
-
+  Tensor logits = read_prompt(model, prompt, state);
+  decoder.load(state);
   for (std::int64_t i = 0; i < count; ++i) {
-    const std::int32_t token = sample(logits, options, i);
+    const std::int32_t token = sampler.draw(logits, i);
     if (!emit(token) || i + 1 == count) return;
-    logits = last_logits(model, &token, 1, state, Form::recurrent);
+    logits = select(decoder.step({&token, 1}), 0, 0);
   }
 }
 

@@ -4,7 +4,7 @@
 
 #include <functional>
 
-#include "retnet/model.h"
+#include "retnet/decoder.h"
 
 namespace retnet {
 
@@ -18,15 +18,38 @@ struct SamplingOptions {
   void validate() const;  ///< @throws Error naming the option and its range
 };
 
-/// Draws a token. @param logits  [V], f32 or f64;  @param index  position in the generated text
+/// A token and its probability up to a common factor.
+struct Candidate {
+  std::int32_t token;
+  double weight;
+};
+
+/// Draws tokens from logits, with buffers of its own: a draw does not allocate.
+class Sampler {
+ public:
+  /// @param vocab  V, the number of logits
+  Sampler(const SamplingOptions& options, std::int64_t vocab);
+
+  /// @param logits  [V], of any floating dtype;  @param index  position in the generated text
+  std::int32_t draw(const Tensor& logits, std::int64_t index);
+
+ private:
+  SamplingOptions options_;
+  std::vector<double> logits_;
+  std::vector<Candidate> candidates_;
+};
+
+/// One draw of a Sampler.
 std::int32_t sample(const Tensor& logits, const SamplingOptions& options, std::int64_t index);
 
 /// Reads a prompt in the chunkwise form, then draws tokens in the recurrent form: the cost of a token does
 /// not depend on how many came before it, and neither does the memory.
-/// @param prompt  at least one token
-/// @param count   tokens to draw
-/// @param emit    called with each token as soon as it is drawn; returns false to stop
+/// @param prompt   at least one token
+/// @param count    tokens to draw
+/// @param emit     called with each token as soon as it is drawn; returns false to stop
+/// @param decoder  how the tokens after the prompt are computed
 void generate(const RetNet& model, const std::vector<std::int32_t>& prompt, std::int64_t count,
-              const SamplingOptions& options, const std::function<bool(std::int32_t)>& emit);
+              const SamplingOptions& options, const std::function<bool(std::int32_t)>& emit,
+              const DecoderOptions& decoder = {});
 
 }  // namespace retnet

@@ -2,6 +2,7 @@
 
 #include "retnet/generate.h"
 #include "tensor/file.h"
+#include "tensor/text.h"
 #include "train/checkpoint.h"
 #include "train/commands.h"
 #include "train/dataset.h"
@@ -11,13 +12,17 @@ namespace retnet {
 namespace {
 
 struct Given {
-  std::string model, prompt, prompt_file;
+  std::string model, prompt, prompt_file, weights = "f32";
   SamplingOptions sampling;
+  DecoderOptions decoder;
   std::int64_t seed = 1, tokens = 400;
 };
 
 void check(Given& given) {
   given.sampling.seed = static_cast<std::uint64_t>(given.seed);
+  if (given.weights != "f32" && given.weights != "bf16")
+    throw UsageError("--weights: required f32 or bf16, got " + quote(given.weights));
+  given.decoder.bf16_weights = given.weights == "bf16";
   if (given.prompt.empty() == given.prompt_file.empty())
     throw UsageError("give either --prompt TEXT or --prompt-file FILE");
   if (given.tokens < 0)
@@ -40,11 +45,11 @@ int run(Given& given) {
   print(text);
   // Every byte goes out as it is drawn: text appears while it is written, and a reader that leaves ends the
   // work.
-  generate(model, encode(text).to_vector<std::int32_t>(), given.tokens, given.sampling,
-           [](std::int32_t token) {
-             print(decode({token}));
-             return true;
-           });
+  const auto emit = [](std::int32_t token) {
+    print(decode({token}));
+    return true;
+  };
+  generate(model, encode(text).to_vector<std::int32_t>(), given.tokens, given.sampling, emit, given.decoder);
   print("\n");
   return 0;
 }
@@ -71,6 +76,8 @@ Command generate_command() {
   command.add("--top-p", "X", given->sampling.top_p,
               "draw from the likeliest bytes that together have this probability");
   command.add("--seed", "N", given->seed, "of the random numbers");
+  command.add("--weights", "DTYPE", given->weights,
+              "f32: as trained; bf16: rounded for the bytes written, half of what each of them must read");
   command.add_threads();
   command.run = [given] { return run(*given); };
   return command;

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "kernels/parallel.h"
+#include "tests/support/allocations.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/support/test.h"
 
@@ -238,6 +239,23 @@ TEST_CASE("The text is the same on any number of threads, and for a prompt read 
     CHECK(text_after_prompt_in(form, model, prompt, 60, options) == written);
 }
 
+TEST_CASE("bf16 weights write another text, the same on any number of threads", "[generate][bf16][threads]") {
+  const RetNet model(small_config(), 4);
+  const auto written = [&](const DecoderOptions& options) {
+    Tokens tokens;
+    const auto emit = [&](std::int32_t token) {
+      tokens.push_back(token);
+      return true;
+    };
+    generate(model, some_prompt(9), 300, {}, emit, options);
+    return tokens;
+  };
+  const Tokens rounded = written({.bf16_weights = true, .threads = 1});
+  CHECK(rounded == written({.bf16_weights = true, .threads = 3}));
+  CHECK(rounded != written({.bf16_weights = false, .threads = 1}));
+  CHECK(rounded[0] == written({})[0]);  // the prompt is read with the model's own weights
+}
+
 TEST_CASE("A prompt longer than one piece is read whole", "[generate]") {
   const RetNet model(small_config(), 4, Dtype::f64);
   const Tokens prompt = some_prompt(2500);
@@ -246,15 +264,20 @@ TEST_CASE("A prompt longer than one piece is read whole", "[generate]") {
 
 TEST_CASE("Memory does not grow with the length of the text", "[generate][memory]") {
   const RetNet model(small_config(), 6);
-  std::int64_t peak_early = 0, live_early = 0, written = 0;
+  std::int64_t peak_early = 0, live_early = 0, written = 0, allocations_early = 0, allocations_late = 0;
+  SamplingOptions options;
+  options.top_k = 9, options.top_p = 0.9;
   reset_peak_memory();
-  generate(model, {1, 2, 3}, 2000, {}, [&](std::int32_t) {
+  generate(model, {1, 2, 3}, 2000, options, [&](std::int32_t) {
     if (++written == 100) {
       peak_early = memory_stats().peak, live_early = memory_stats().live;
+      allocations_early = allocations();
       reset_peak_memory();
     }
+    allocations_late = allocations();
     return true;
   });
+  CHECK(allocations_late == allocations_early);  // nor by drawing
   CHECK(written == 2000);
   CHECK(peak_early > 0);
   CHECK(memory_stats().peak <= peak_early);

@@ -74,6 +74,10 @@ TEST_CASE("Train, evaluate, generate, compare, describe", "[program][runs]") {
   const std::string greedy =
       place.run("generate --model runs/a --prompt line --tokens 50 --temperature 0").out;
   CHECK(place.run("generate --model runs/a --prompt line --tokens 50 --top-k 1").out == greedy);
+  const Outcome rounded =
+      place.run("generate --model runs/a --prompt line --tokens 50 --seed 3 --weights bf16");
+  CHECK(rounded.code == 0);
+  CHECK(rounded.out.size() == text.out.size());
 
   const Outcome forms = place.run("forms --model runs/a --length 40 --chunk 7");
   CHECK(forms.code == 0);

@@ -135,6 +135,7 @@ TEST_CASE("Wrong usage is named, with the nearest name, and exits with 2", "[pro
            {"generate --model runs/good --prompt a --top-p 0", "top_p must be in (0, 1]"},
            {"generate --model runs/good --prompt a --top-k -3", "top_k must be at least 0"},
            {"generate --model runs/good --prompt a --tokens -3", "--tokens: required at least 0"},
+           {"generate --model runs/good --prompt a --weights f16", "--weights: required f32 or bf16"},
            {"forms --length 0", "--length: must be in 1"},
            {"forms --model runs/good --heads 2", "--heads does not go with --model"},
            {"gradcheck --length 0", "must be at least 1"},
