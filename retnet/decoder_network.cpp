@@ -193,8 +193,10 @@ void DecoderNetwork<W>::mix(std::int64_t l, std::int64_t h, std::int64_t b, A* r
   A *q = row, *k = row + head_row_.k, *v = row + head_row_.v, *g = row + head_row_.g;
   const A scale = A(1 / std::sqrt(static_cast<double>(dk)));
   for (std::int64_t i = 0; i < dk; ++i) k[i] *= scale;  // Eq. (5)
+  kernels::Rotation one_step;
+  one_step.batch = one_step.n = one_step.heads = 1, one_step.dk = dk;
   if (c.rotation != Rotation::none)
-    for (A* x : {q, k}) kernels::rotate(Cpu{}, x, x, cosines_.data(), sines_.data(), 1, 1, 1, dk, false);
+    for (A* x : {q, k}) kernels::rotate(Cpu{}, one_step, x, x, cosines_.data(), sines_.data());
 
   const auto at = static_cast<std::size_t>(l * c.heads + h);
   A* o = v;  // a column of values is read before the same column of outputs is written

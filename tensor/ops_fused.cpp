@@ -1,3 +1,5 @@
+#include "kernels/matmul.h"
+#include "kernels/matmul_epilogue.h"
 #include "kernels/norm.h"
 
 #include "tensor/dispatch.h"
@@ -109,10 +111,40 @@ std::vector<Tensor> group_norm_grad(const GroupNormInputs& inputs, const GroupNo
   return {dx, dweight, dbias, dgate};
 }
 
-Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& residual) {
-  Tensor y = matmul(x, weight, false, true);
-  if (residual.defined()) add_into(y, residual);
+namespace {
+
+/// y = x W^T with what `epilogue(Type<T>)` makes of each element; y is new memory.
+template <class Epilogue>
+Tensor product(const Tensor& input, const Tensor& weight, Epilogue&& epilogue) {
+  require(input.defined() && weight.defined() && input.rank() >= 1 && weight.rank() == 2 &&
+              input.dim(-1) == weight.dim(1) && input.dtype() == weight.dtype(),
+          "linear", "needs x [.., in] and W [out, in] of one dtype, got ", input.shape(), " ", input.dtype(),
+          " and ", weight.shape(), " ", weight.dtype());
+  const Tensor x = contiguous(input);
+  Shape shape = x.shape();
+  shape[shape.rank() - 1] = weight.dim(0);
+  Tensor y = Tensor::empty(shape, x.dtype(), x.device());
+  if (y.size() == 0) return y;
+  kernels::Matmul s;
+  s.n = weight.dim(0), s.k = weight.dim(1), s.m = y.size() / s.n;
+  s.a_row = s.k, s.b_row = weight.strides()[1], s.b_col = weight.strides()[0], s.c_row = s.n;
+  dispatch("linear", x, [&]<class T>(auto exec, Type<T> type) {
+    kernels::matmul(exec, s, y.data<T>(), static_cast<const T*>(x.data<T>()),
+                    static_cast<const T*>(weight.data<T>()), epilogue(type));
+  });
   return y;
+}
+
+}  // namespace
+
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& residual) {
+  if (!residual.defined()) return product(x, weight, []<class T>(Type<T>) { return kernels::NoEpilogue{}; });
+  require(x.rank() >= 1 && residual.rank() == x.rank() && residual.dim(-1) == weight.dim(0) &&
+              residual.size() * x.dim(-1) == x.size() * weight.dim(0) && residual.dtype() == x.dtype(),
+          "linear", "the residual must have the shape and dtype of the result, got ", residual.shape(), " ",
+          residual.dtype(), " for ", x.shape(), " and ", weight.shape());
+  const Tensor r = contiguous(residual);
+  return product(x, weight, [&]<class T>(Type<T>) { return kernels::AddResidual<T>{r.data<T>()}; });
 }
 
 Tensor linear_weight_grad(const Tensor& dy, const Tensor& x) {
@@ -124,8 +156,22 @@ Tensor linear_weight_grad(const Tensor& dy, const Tensor& x) {
 }
 
 Activated linear(const Tensor& x, const Tensor& weight, Activation activation) {
-  const Tensor pre = matmul(x, weight, false, true);
-  return {pre, activate(activation, pre)};
+  if (activation != Activation::gelu && activation != Activation::swish) {
+    const Tensor pre = linear(x, weight);
+    return {pre, activate(activation, pre)};
+  }
+  require(x.defined() && weight.defined() && x.rank() >= 1 && weight.rank() == 2, "linear",
+          "needs x [.., in] and W [out, in]");
+  Shape shape = x.shape();
+  shape[shape.rank() - 1] = weight.dim(0);
+  const Tensor pre = Tensor::empty(shape, x.dtype(), x.device());
+  if (activation == Activation::gelu)
+    return {pre, product(x, weight, [&]<class T>(Type<T>) {
+              return kernels::Activate<kernels::Gelu, T>{{}, pre.data<T>()};
+            })};
+  return {pre, product(x, weight, [&]<class T>(Type<T>) {
+            return kernels::Activate<kernels::Swish, T>{{}, pre.data<T>()};
+          })};
 }
 
 Tensor activate(Activation activation, const Tensor& x) {
