@@ -50,6 +50,7 @@ function(snippet file name result)
   set(${result} "${text}" PARENT_SCOPE)
 endfunction()
 
+get_filename_component(ROOT "${ROOT}" ABSOLUTE)
 file(GLOB pages ${ROOT}/docs/*.md)
 set(count 0)
 foreach(page ${pages})
