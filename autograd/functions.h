@@ -86,7 +86,7 @@ Variable rotate(const Variable& x, const Tensor& cosines, const Tensor& sines); 
 Variable group_norm(const Variable& x, const Variable& weight, const Variable& bias, const Variable& gate,
                     const GroupNormOptions& options);
 Variable linear(const Variable& x, const Variable& weight,
-                const Variable& residual = {});                                     ///< gradient: @eq{G1}
+                const Variable& residual = Variable());                                     ///< gradient: @eq{G1}
 Variable linear(const Variable& x, const Variable& weight, Activation activation);  ///< act(x W^T); @eq{G1}
 Variable activate(Activation activation, const Variable& x);                        ///< x itself for none
 /// @}

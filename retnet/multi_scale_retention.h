@@ -26,7 +26,7 @@ class MultiScaleRetention {
   /// @param residual  [B, N, d], added to the result where it is defined
   /// @shape [B, N, d]
   Variable operator()(const Variable& x, RetentionState& state, const FormOptions& options,
-                      const Variable& residual = {}) const;
+                      const Variable& residual = Variable()) const;
 
   /// The state before the first step, for a batch of B sequences.
   RetentionState initial_state(std::int64_t batch, Dtype dtype) const;

@@ -161,9 +161,9 @@ GroupNormOutputs group_norm(const GroupNormInputs& in);
 /// dx, dweight, dbias and dgate, undefined where the input is. @param dgate  memory for the gate's gradient,
 /// laid out as the gate; undefined: new memory
 std::vector<Tensor> group_norm_grad(const GroupNormInputs& in, const GroupNormOutputs& out, const Tensor& dy,
-                                    const Tensor& dgate = {});
+                                    const Tensor& dgate = Tensor());
 /// y = x W^T, plus the residual where it is defined.  x [.., in], W [out, in], residual [.., out]
-Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& residual = {});
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& residual = Tensor());
 /// dW [out, in] of linear(): dy^T x, summed over all rows.
 Tensor linear_weight_grad(const Tensor& dy, const Tensor& x);
 /// x W^T, and the same through an activation.
