@@ -15,11 +15,11 @@ if(RETNET_SANITIZE)
   target_link_options(retnet_flags INTERFACE -fsanitize=address,undefined)
 endif()
 
-# The matrix product is a kernel that asks, and so are those of decoding: all their loops, remainders included, run one
-# and the same chain of fused operations per element.
-set_source_files_properties(${PROJECT_SOURCE_DIR}/kernels/cpu/matmul_isa.cpp
-  ${PROJECT_SOURCE_DIR}/kernels/cpu/decode_product.cpp ${PROJECT_SOURCE_DIR}/kernels/cpu/decode_retention.cpp
-  PROPERTIES COMPILE_OPTIONS -ffp-contract=fast)
+# The matrix product, retention and decoding are the kernels that ask: all their loops, remainders included, run one and
+# the same chain of fused operations per element.
+file(GLOB fused_sources ${PROJECT_SOURCE_DIR}/kernels/cpu/matmul_isa.cpp ${PROJECT_SOURCE_DIR}/kernels/cpu/retention*.cpp
+     ${PROJECT_SOURCE_DIR}/kernels/cpu/decode_*.cpp)
+set_source_files_properties(${fused_sources} PROPERTIES COMPILE_OPTIONS -ffp-contract=fast)
 
 set(RETNET_HAVE_OPENMP OFF)
 if(RETNET_OPENMP)

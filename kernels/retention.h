@@ -1,6 +1,6 @@
 /// @file
-/// Chunkwise retention in one pass, forward and backward: Eq. (7) without a matrix or a copy of q, k, v in
-/// memory.
+/// Retention in one pass: the chunkwise form, forward and backward, and the parallel form. No matrix of
+/// scores and no copy of q, k, v goes to memory.
 #pragma once
 
 #include "kernels/exec.h"
@@ -13,19 +13,14 @@ struct RetentionLayout {
 };
 
 /// Sizes, layouts and decays of one call. T is float or double.
-///
-/// The decays come as tables for a whole chunk, computed in f64 and rounded once. A last chunk of C' < C
-/// steps reads their first C' rows, and of `to_state` the last C'.
 template <class T>
 struct Retention {
   std::int64_t batch = 0, heads = 0, n = 0, dk = 0, dv = 0;
-  std::int64_t chunk = 0;         ///< C >= 1
-  RetentionLayout q, k, v, o;     ///< of [B, H, N, dk or dv]; gradients have the layout of their tensor
-  const T* mask = nullptr;        ///< D [H, C, C]
-  const T* from_state = nullptr;  ///< gamma^(i+1) [H, C]
-  const T* to_state = nullptr;    ///< gamma^(C-1-i) [H, C]
-  const T* root_s = nullptr;      ///< sqrt(s_n) [H, N]; null: the scores are not normalised, c = 1
-  bool divisor_gradient = true;   ///< false: c is held constant by the gradient
+  std::int64_t chunk = 0;        ///< C >= 1
+  RetentionLayout q, k, v, o;    ///< of [B, H, N, dk or dv]
+  const T* powers = nullptr;     ///< gamma^0 .. gamma^C [H, C+1], computed in f64 and rounded once
+  const T* root_s = nullptr;     ///< sqrt(s_n) [H, N]; null: the scores are not normalised, c = 1
+  bool divisor_gradient = true;  ///< false: c is held constant by the gradient
 };
 
 /// What a call reads and writes besides o. S [B, H, dk, dv] and z [B, H, dk] are dense.
@@ -35,17 +30,45 @@ struct RetentionTensors {
   const T *S = nullptr, *z = nullptr;  ///< before the first step
 };
 
-/// o, the row sums q_n z_n [B, H, N] (kept for the gradient), and the state after the last step.
-/// O(N C (dk + dv) + N dk dv) operations per head; a thread's scratch is O(C (C + dk + dv) + dk dv).
+/// What a call writes; S and z as above.
 template <class T>
-void retention(Cpu, const Retention<T>& s, const RetentionTensors<T>& in, T* o, T* row_sums, T* S_next,
-               T* z_next);
+struct RetentionOutput {
+  T* o = nullptr;
+  T* row_sums = nullptr;         ///< q_n z_n [B, H, N], kept for the gradient
+  T *S = nullptr, *z = nullptr;  ///< after the last step
+};
 
-/// dq, dk, dv, dS and dz from do, given what retention() read and returned; the final state's own gradient is
-/// not part of it. The states between chunks are computed again and kept in the thread's scratch: N / C dk dv
-/// numbers.
+/// Eq. (7). O(N C (dk + dv) + N dk dv) operations per head; a thread's scratch is O(C (C + dk + dv) + dk dv).
 template <class T>
-void retention_grad(Cpu, const Retention<T>& s, const RetentionTensors<T>& in, const T* o, const T* row_sums,
-                    const T* do_, const RetentionLayout& do_layout, T* dq, T* dk, T* dv, T* dS, T* dz);
+void retention(Cpu, const Retention<T>& s, const RetentionTensors<T>& in, const RetentionOutput<T>& out);
+
+/// Eq. (5), with Eq. (7)'s term for what came before, as one chunk of N steps: s.chunk = N, so powers are
+/// gamma^0 .. gamma^N. O(N^2 (dk + dv)) operations per head, of which blocks of keys whose decays have all
+/// become 0 are left out; a thread's scratch does not depend on N.
+template <class T>
+void retention_parallel(Cpu, const Retention<T>& s, const RetentionTensors<T>& in,
+                        const RetentionOutput<T>& out);
+
+/// What the gradient is computed from, besides the inputs.
+template <class T>
+struct RetentionResults {
+  const T *o = nullptr, *row_sums = nullptr;  ///< as retention() returned them
+  const T* do_ = nullptr;                     ///< gradient of o
+  RetentionLayout do_layout;
+};
+
+/// Where gradients go.
+template <class T>
+struct RetentionGradients {
+  T *dq = nullptr, *dk = nullptr, *dv = nullptr;
+  RetentionLayout q, k, v;
+  T *dS = nullptr, *dz = nullptr;  ///< dense; null: not wanted
+};
+
+/// dq, dk, dv, dS and dz from do; the final state's own gradient is not part of it. The states between chunks
+/// are computed again and kept for the call: N / C dk dv numbers a head.
+template <class T>
+void retention_grad(Cpu, const Retention<T>& s, const RetentionTensors<T>& in, const RetentionResults<T>& out,
+                    const RetentionGradients<T>& to);
 
 }  // namespace retnet::kernels

@@ -17,7 +17,8 @@ struct Piece {
   bool reference = false;   ///< the chunkwise form composed of small operations, not fused into one
 };
 
-/// A sequence of n steps cut into pieces of random lengths, each in a random form, the chunkwise one fused or composed.
+/// A sequence of n steps cut into pieces of random lengths, each in a random form, the chunkwise one fused or
+/// composed.
 std::vector<Piece> random_pieces(std::int64_t n, RandomKey key);
 
 /// What is compared, and on how much.

@@ -1,9 +1,7 @@
 #include "retnet/decay.h"
 
 #include <cmath>
-#include <tuple>
 
-#include "retnet/memo.h"
 #include "tensor/ops.h"
 
 namespace retnet {
@@ -25,9 +23,7 @@ std::vector<double> decays(const Config& config) {
 }
 // [decays]
 
-namespace {
-
-DecayTables make_tables(const std::vector<double>& gamma, std::int64_t n, Dtype dtype) {
+DecayTables decay_tables(const std::vector<double>& gamma, std::int64_t n, Dtype dtype) {
   const auto heads = static_cast<std::int64_t>(gamma.size());
   std::vector<double> mask(static_cast<std::size_t>(heads * n * n), 0.0);
   std::vector<double> from_state, to_state, whole;
@@ -52,11 +48,11 @@ DecayTables make_tables(const std::vector<double>& gamma, std::int64_t n, Dtype 
           astype(Tensor::from(whole, {heads, 1, 1}), dtype)};
 }
 
-}  // namespace
-
-DecayTables decay_tables(const std::vector<double>& gamma, std::int64_t n, Dtype dtype) {
-  thread_local Memo<std::tuple<std::vector<double>, std::int64_t, Dtype>, DecayTables> memo;
-  return memo({gamma, n, dtype}, [&] { return make_tables(gamma, n, dtype); });
+Tensor decay_powers(const std::vector<double>& gamma, std::int64_t n, Dtype dtype) {
+  std::vector<double> powers;
+  for (const double gamma_h : gamma)
+    for (std::int64_t i = 0; i <= n; ++i) powers.push_back(std::pow(gamma_h, static_cast<double>(i)));
+  return astype(Tensor::from(powers, {static_cast<std::int64_t>(gamma.size()), n + 1}), dtype);
 }
 
 std::vector<std::vector<double>> decay_sums(const std::vector<double>& gamma,

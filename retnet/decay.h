@@ -25,6 +25,9 @@ struct DecayTables {
 /// @param n      steps of the piece, >= 1; cost O(H n^2)
 DecayTables decay_tables(const std::vector<double>& gamma, std::int64_t n, Dtype dtype);
 
+/// gamma^0 .. gamma^n of every head: [H, n+1]. All that a fused kernel needs.
+Tensor decay_powers(const std::vector<double>& gamma, std::int64_t n, Dtype dtype);
+
 /// s after each of n steps, from s before them: s_i = gamma s_(i-1) + 1, @eq{R3}.
 /// @param start  [H], one number per head; returns [H][n]
 std::vector<std::vector<double>> decay_sums(const std::vector<double>& gamma,

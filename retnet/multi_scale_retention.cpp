@@ -46,7 +46,7 @@ Variable MultiScaleRetention::normalize_heads(const Variable& o) const {
 
 Variable MultiScaleRetention::operator()(const Variable& x, RetentionState& state, const FormOptions& options,
                                          const Variable& residual) const {
-  if (options.form == Form::chunkwise && !options.reference && fusable(x.dtype()))
+  if (options.form != Form::recurrent && !options.reference && fusable(x.dtype()))
     return w_o_(fused(x, state, options), residual);
   const Variable y = w_o_(composed(x, state, options));  // Eq. (8)
   return residual.defined() ? add(y, residual) : y;

@@ -32,6 +32,9 @@ Projections columns(const Tensor& all, const Config& config) {
   return p;
 }
 
+/// [B, N, H, .] as [B, H, N, .]
+Tensor by_head(const Tensor& x) { return transpose(x, 1, 2); }
+
 /// Everything about one call that its gradient needs, apart from x.
 struct Saved {
   Config config;
@@ -39,6 +42,7 @@ struct Saved {
   RotationTables rotation;  ///< undefined tensors for Rotation::none
   RetentionInputs retention;
   RetentionOutputs outputs;  ///< without the final state
+  bool state_gradient = false;
   GroupNormInputs norm;
   GroupNormOutputs statistics;  ///< without y
 };
@@ -58,13 +62,11 @@ std::vector<Tensor> gradient(const Saved& s, const Recipe& x, const Tensor& dy) 
   const Tensor dall = Tensor::empty({q.dim(0), q.dim(2), s.weights.dim(0)}, dy.dtype(), dy.device());
   const Projections d = columns(dall, s.config);
   const std::vector<Tensor> dnorm = group_norm_grad(s.norm, s.statistics, dy, d.gate);  // Eq. (G5), (G6)
-  const Tensor do_ = transpose(reshape(dnorm[0], {d.v.dim(0), d.v.dim(1), d.v.dim(2), d.v.dim(3)}), 1, 2);
+  const Tensor do_ = by_head(reshape(dnorm[0], d.v.shape()));
   const std::vector<Tensor> dretention =
-      retention_grad(s.retention, s.outputs, do_);  // Eq. (G10), (G12), (G13)
-  copy_into(d.q, transpose(dretention[0], 1, 2));
-  copy_into(d.k, transpose(dretention[1], 1, 2));
-  copy_into(d.v, transpose(dretention[2], 1, 2));
-  rotate_keys(d, s.rotation, true);  // Eq. (G8)
+      retention_grad(s.retention, s.outputs, do_, s.state_gradient,
+                     {by_head(d.q), by_head(d.k), by_head(d.v)});  // Eq. (G12)
+  rotate_keys(d, s.rotation, true);                                // Eq. (G8)
 
   std::vector<Tensor> result{matmul(dall, s.weights)};  // Eq. (G1)
   const Tensor dweights = linear_weight_grad(dall, x());
@@ -74,8 +76,9 @@ std::vector<Tensor> gradient(const Saved& s, const Recipe& x, const Tensor& dy) 
     if (rows > 0) result.push_back(slice(dweights, 0, row, row + rows));
     row += rows;
   }
-  for (const Tensor& dw : {dnorm[1], dnorm[2], dretention[3], dretention[4]})
+  for (const Tensor& dw : {dnorm[1], dnorm[2]})
     if (dw.defined()) result.push_back(dw);
+  result.push_back(dretention[3]), result.push_back(dretention[4]);
   return result;
 }
 
@@ -97,20 +100,20 @@ Variable MultiScaleRetention::fused(const Variable& x, RetentionState& state,
   const Projections p = columns(matmul(x.value(), s.weights, false, true), config_);
   rotate_keys(p, s.rotation, false);
 
-  const DecayTables decay = decay_tables(retention_.gamma, chunk, x.dtype());
   const auto sums = decay_sums(retention_.gamma, state.s, N);  // Eq. (R3)
-  const auto by_head = [](const Tensor& y) { return transpose(y, 1, 2); };
+  const bool parallel = options.form == Form::parallel;
   s.retention = {by_head(p.q),
                  by_head(p.k),
                  by_head(p.v),
                  state.S.value(),
                  state.z.value(),
-                 decay.mask,
-                 decay.from_state,
-                 decay.to_state,
+                 decay_powers(retention_.gamma, parallel ? N : chunk, x.dtype()),
                  detail::root_of(sums, retention_, x.dtype()),
                  retention_.score_norm_gradient};
-  s.outputs = retention(s.retention);  // Eq. (7), (R4)
+  s.outputs = parallel ? retention_parallel(s.retention) : retention(s.retention);  // Eq. (5), (7), (R4)
+  // The forms are one function and have one gradient, which the chunkwise form gives in time linear in N.
+  if (parallel) s.retention.powers = decay_powers(retention_.gamma, chunk, x.dtype());
+  s.state_gradient = state.S.requires_grad() || state.z.requires_grad();
 
   const auto value_of = [](const Variable& w) { return w.defined() ? w.value() : Tensor(); };
   s.norm = {reshape(transpose(s.outputs.o, 1, 2), {B, N, config_.value_width}),

@@ -17,7 +17,8 @@ Retained retention(Form form, const Variable& q, const Variable& k, const Variab
                    const RetentionState& state, const RetentionOptions& options, std::int64_t chunk) {
   switch (form) {
     case Form::parallel:
-      return retention_parallel(q, k, v, state, options);
+      return options.reference ? retention_parallel(q, k, v, state, options)
+                               : retention_tiled(q, k, v, state, options);
     case Form::recurrent:
       return retention_recurrent(q, k, v, state, options);
     case Form::chunkwise:

@@ -39,7 +39,7 @@ struct RetentionOptions {
   std::vector<double> gamma;                ///< decay per head and step, H numbers in (0, 1]
   ScoreNorm score_norm = ScoreNorm::paper;  ///< the divisor c, @eq{R4}
   bool score_norm_gradient = true;          ///< false: c is held constant by the gradient
-  bool reference = false;  ///< true: retention() runs the composed chunkwise form, not the fused one
+  bool reference = false;                   ///< true: retention() runs the composed forms, not the fused ones
 };
 
 /// The names of the forms, for options and messages.
@@ -47,8 +47,8 @@ enum class Form { parallel, recurrent, chunkwise };
 
 /// Parallel form, @eq{5}: o = ((Q K^T . D) V) / c, with @eq{7}'s term for what came before the first step.
 ///
-/// For training on short windows: O(N^2 (dk + dv)) time and O(N^2) memory per head. Gradient: @eq{G10}, and
-/// of the divisor @eq{G13}.
+/// The composed form, which is the specification: O(N^2 (dk + dv)) time and O(N^2) memory per head. Gradient:
+/// @eq{G10}, and of the divisor @eq{G13}.
 /// @param q      queries: [B, H, N, dk]
 /// @param k      keys: [B, H, N, dk]
 /// @param v      values: [B, H, N, dv]
@@ -80,8 +80,14 @@ Retained retention_chunkwise(const Variable& q, const Variable& k, const Variabl
 Retained retention_fused(const Variable& q, const Variable& k, const Variable& v, const RetentionState& state,
                          const RetentionOptions& options, std::int64_t chunk);
 
-/// The form chosen by a value; `chunk` matters to the chunkwise one only, which runs fused unless
-/// options.reference.
+/// The parallel form as one operation, equal to retention_parallel(): O(N^2 (dk + dv)) time, but memory for
+/// one block of scores only. Its gradient is that of the chunkwise form, which is the same function, in time
+/// linear in N. f32 and f64.
+Retained retention_tiled(const Variable& q, const Variable& k, const Variable& v, const RetentionState& state,
+                         const RetentionOptions& options);
+
+/// The form chosen by a value; `chunk` matters to the chunkwise one only. The parallel and the chunkwise form
+/// run fused unless options.reference.
 Retained retention(Form form, const Variable& q, const Variable& k, const Variable& v,
                    const RetentionState& state, const RetentionOptions& options, std::int64_t chunk);
 

@@ -1,6 +1,6 @@
-// The chunkwise form as one operation: what training and reading a prompt run. It equals
-// retention_chunkwise(), which is its specification, in value and gradients; the gradient is derived in
-// docs/chunkwise.md.
+// The chunkwise and the parallel form as one operation each: what training and reading a prompt run. They
+// equal retention_chunkwise() and retention_parallel(), their specifications, in value and gradients; the
+// gradient is derived in docs/chunkwise.md.
 
 #include <cmath>
 
@@ -9,6 +9,9 @@
 
 namespace retnet {
 namespace {
+
+/// Chunk length of the parallel form's gradient.
+constexpr std::int64_t kGradientChunk = 64;
 
 /// gamma^(N-1-n) [H, N, 1] and gamma^N [H, 1, 1]: what is left of step n, and of the state before, after N
 /// steps.
@@ -52,33 +55,60 @@ RetentionState final_state(const Variable& k, const Variable& v, const Retention
 
 }  // namespace detail
 
+namespace {
+
+RetentionInputs inputs(const Variable& q, const Variable& k, const Variable& v, const RetentionState& state,
+                       const RetentionOptions& options, const std::vector<std::vector<double>>& s,
+                       std::int64_t chunk) {
+  return {q.value(),
+          k.value(),
+          v.value(),
+          state.S.value(),
+          state.z.value(),
+          decay_powers(options.gamma, chunk, q.dtype()),
+          detail::root_of(s, options, q.dtype()),
+          options.score_norm_gradient};
+}
+
+/// What was computed, as a function of q, k, v and the state before; `in` is what the gradient works from.
+Retained retained(const char* op, const Variable& q, const Variable& k, const Variable& v,
+                  const RetentionState& state, const RetentionOptions& options,
+                  const std::vector<std::vector<double>>& s, const RetentionInputs& in,
+                  const RetentionOutputs& out) {
+  const bool state_gradient = state.S.requires_grad() || state.z.requires_grad();
+  Retained result{record(op, out.o, {q, k, v, state.S, state.z},
+                         [in, out, state_gradient](const Tensor& dO) {
+                           return retention_grad(in, out, dO, state_gradient);
+                         }),
+                  detail::final_state(k, v, state, options, out)};
+  for (const std::vector<double>& head : s) result.state.s.push_back(head.back());
+  return result;
+}
+
+}  // namespace
+
 // [fused]
 Retained retention_fused(const Variable& q, const Variable& k, const Variable& v, const RetentionState& state,
                          const RetentionOptions& options, std::int64_t chunk) {
   detail::check_retention("retention_fused", q, k, v, state, options);
   require(chunk >= 1, "retention_fused", "the chunk length must be at least 1, got ", chunk);
-  const std::int64_t n = q.dim(2);
-  const DecayTables decay = decay_tables(options.gamma, std::min(chunk, n), q.dtype());
-  const auto s = decay_sums(options.gamma, state.s, n);  // Eq. (R3)
-
-  RetentionInputs in{q.value(),
-                     k.value(),
-                     v.value(),
-                     state.S.value(),
-                     state.z.value(),
-                     decay.mask,
-                     decay.from_state,
-                     decay.to_state,
-                     detail::root_of(s, options, q.dtype()),
-                     options.score_norm_gradient};
-  const RetentionOutputs out = retention(in);  // Eq. (7), Eq. (R4)
-
-  Retained result{record("retention", out.o, {q, k, v, state.S, state.z},
-                         [in, out](const Tensor& dO) { return retention_grad(in, out, dO); }),
-                  detail::final_state(k, v, state, options, out)};
-  for (const std::vector<double>& head : s) result.state.s.push_back(head.back());
-  return result;
+  const auto s = decay_sums(options.gamma, state.s, q.dim(2));  // Eq. (R3)
+  const RetentionInputs in = inputs(q, k, v, state, options, s, std::min(chunk, q.dim(2)));
+  return retained("retention", q, k, v, state, options, s, in, retention(in));  // Eq. (7), Eq. (R4)
 }
 // [fused]
+
+// [tiled]
+Retained retention_tiled(const Variable& q, const Variable& k, const Variable& v, const RetentionState& state,
+                         const RetentionOptions& options) {
+  detail::check_retention("retention_tiled", q, k, v, state, options);
+  const auto s = decay_sums(options.gamma, state.s, q.dim(2));  // Eq. (R3)
+  RetentionInputs in = inputs(q, k, v, state, options, s, q.dim(2));
+  const RetentionOutputs out = retention_parallel(in);  // Eq. (5), Eq. (R4)
+  // The forms are one function and have one gradient: Eq. (G12) gives it in time linear in N.
+  in.powers = decay_powers(options.gamma, std::min(kGradientChunk, q.dim(2)), q.dtype());
+  return retained("retention_parallel", q, k, v, state, options, s, in, out);
+}
+// [tiled]
 
 }  // namespace retnet

@@ -175,16 +175,16 @@ Tensor activate(Activation activation, const Tensor& x);  ///< act(x), x itself 
 Tensor activate_grad(Activation activation, const Tensor& x, const Tensor& dy);  ///< dy act'(x)
 /// @}
 
-/// @name Fused chunkwise retention, Eq. (7)
+/// @name Fused retention, Eq. (7) and Eq. (5)
 /// @{
 /// What it reads: everything that retnet/retention.h says of retention_chunkwise(), with the decays as
 /// tables.
 struct RetentionInputs {
-  Tensor q, k, v;                     ///< [B, H, N, dk], the same, [B, H, N, dv]; f32 or f64
-  Tensor S, z;                        ///< the state before the first step: [B, H, dk, dv] and [B, H, dk]
-  Tensor mask, from_state, to_state;  ///< for a whole chunk: [H, C, C], [H, C, 1] and [H, C, 1]
-  Tensor root_s;                      ///< sqrt(s_n): [H, N, 1]; undefined: no score norm
-  bool divisor_gradient = true;       ///< false: the divisor c is held constant by the gradient
+  Tensor q, k, v;                ///< [B, H, N, dk], the same, [B, H, N, dv]; f32 or f64, rows dense
+  Tensor S, z;                   ///< the state before the first step: [B, H, dk, dv] and [B, H, dk]
+  Tensor powers;                 ///< gamma^0 .. gamma^C: [H, C+1], where C >= 1 is the length of a chunk
+  Tensor root_s;                 ///< sqrt(s_n): [H, N, 1]; undefined: no score norm
+  bool divisor_gradient = true;  ///< false: the divisor c is held constant by the gradient
 };
 /// What it returns.
 struct RetentionOutputs {
@@ -192,11 +192,20 @@ struct RetentionOutputs {
   Tensor row_sums;  ///< q_n z_n: [B, H, N], kept for the gradient
   Tensor S, z;      ///< the state after the last step
 };
+/// Memory for its gradients, [B, H, N, dk], the same, and [B, H, N, dv].
+struct RetentionMemory {
+  Tensor dq, dk, dv;
+};
 /// Eq. (7), and Eq. (R4) where root_s is defined.
 RetentionOutputs retention(const RetentionInputs& in);
-/// dq, dk, dv, dS and dz, in this order, from do. The gradient of the state after the last step is not part
-/// of it.
-std::vector<Tensor> retention_grad(const RetentionInputs& in, const RetentionOutputs& out, const Tensor& do_);
+/// Eq. (5) in the same sense, all N steps as one chunk: C = N.
+RetentionOutputs retention_parallel(const RetentionInputs& in);
+/// dq, dk, dv, dS and dz, in this order, from do; dS and dz are undefined unless `state_gradient`. The
+/// gradient of the state after the last step is not part of it.
+/// @param memory  where dq, dk and dv go: views with dense rows, or undefined for new memory
+std::vector<Tensor> retention_grad(const RetentionInputs& in, const RetentionOutputs& out, const Tensor& do_,
+                                   bool state_gradient = true,
+                                   const RetentionMemory& memory = RetentionMemory());
 /// @}
 
 /// @name Random tensors: pure functions of shape and key

@@ -17,6 +17,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "kernels/cpu/bands.h"
 #include "kernels/cpu/matmul_batch.h"
 #include "kernels/cpu/matmul_isa.h"
 #include "kernels/parallel.h"
@@ -35,16 +36,6 @@ constexpr std::int64_t kPackingRows = 8;
 constexpr std::int64_t kFewBands = 5;
 
 std::int64_t divide_up(std::int64_t x, std::int64_t y) { return (x + y - 1) / y; }
-
-/// A number of rows cut into bands of at most `most` rows, as equal as possible: 64 rows are 4 bands of 13
-/// and one of 12, which costs less than 4 of 14 and one of 8.
-struct Bands {
-  Bands(std::int64_t rows, std::int64_t most)
-      : count(divide_up(rows, most)), small(rows / count), larger(rows % count) {}
-  std::int64_t size(std::int64_t band) const { return small + (band < larger ? 1 : 0); }
-
-  std::int64_t count, small, larger;  ///< the first `larger` bands have small + 1 rows
-};
 
 /// Memory of the calling thread, kept from call to call.
 template <class A>

@@ -1,268 +1,189 @@
-// Chunkwise retention, Eq. (7), one head of one sequence per thread, chunk after chunk. Everything between
-// reading q, k, v and writing o stays in a scratch that fits the second-level cache. The gradient is derived
-// in docs/chunkwise.md; names: d = gradient, U = o before its division by c, S = state.
+// Chunkwise retention, Eq. (7). Everything between reading q, k, v and writing o stays in a scratch that fits
+// the second-level cache. S = state, C' = the length of a chunk.
+//
+// Where there are enough heads, each is walked from chunk to chunk by one thread. Where there are few, all
+// chunks are worked on at once: first what each adds to the state, then the states from chunk to chunk, then
+// the outputs. Both ways do the same arithmetic in the same order, to the last bit.
+//
+// This file is compiled with -ffp-contract=fast, so that products and sums fuse in the innermost loops.
 
 #include "kernels/retention.h"
 
-#include <algorithm>
-#include <cmath>
-#include <vector>
-
-#include "kernels/cpu/lanes.h"
-#include "kernels/matmul.h"
+#include "kernels/cpu/retention_chunk.h"
 #include "kernels/parallel.h"
 
 namespace retnet::kernels {
 namespace {
 
-/// A dense or strided matrix; a transposed one is a choice of strides.
+/// A state: S [dk, dv], and z as one more row.
 template <class T>
-struct Matrix {
-  T* at;
-  std::int64_t row, col = 1;
+struct State {
+  Packed<T> S;
+  std::int64_t dk;
 
-  Matrix<T> transposed() const { return {at, col, row}; }
+  static std::int64_t size(const Retention<T>& s) { return (s.dk + 1) * step(s); }
+  static std::int64_t step(const Retention<T>& s) { return row_step<T>(std::max(s.dk, s.dv)); }
+  State(const Retention<T>& s, T* memory) : S{memory, step(s)}, dk(s.dk) {}
+  T* z() const { return S.row(dk); }
 };
 
-/// C[m, n] (+)= A[m, k] B[k, n]; small enough to run on the calling thread alone.
+/// Computes with one head of one sequence, chunk by chunk, in the calling thread's scratch.
 template <class T>
-void multiply(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<T> c, Matrix<const T> a,
-              Matrix<const T> b, bool accumulate = false) {
-  Matmul s;
-  s.m = m, s.n = n, s.k = k;
-  s.a_row = a.row, s.a_col = a.col, s.b_row = b.row, s.b_col = b.col, s.c_row = c.row;
-  s.accumulate = accumulate;
-  matmul(Cpu{}, s, c.at, a.at, b.at);
-}
-
-/// Rows of x scaled one by one: y[i, :] = w[i] x[i, :].
-template <class T>
-void scale_rows(std::int64_t rows, std::int64_t columns, T* y, const T* w, Matrix<const T> x) {
-  for (std::int64_t i = 0; i < rows; ++i)
-    for (std::int64_t j = 0; j < columns; ++j) y[i * columns + j] = w[i] * x.at[i * x.row + j];
-}
-
-/// y = w y + sum of the rows of x[rows, columns].
-template <class T>
-void decay_and_add_rows(std::int64_t rows, std::int64_t columns, T* y, T w, const T* x) {
-  for (std::int64_t j = 0; j < columns; ++j) y[j] *= w;
-  for (std::int64_t i = 0; i < rows; ++i)
-    for (std::int64_t j = 0; j < columns; ++j) y[j] += x[i * columns + j];
-}
-
-/// One chunk of one head: where its rows begin, how many there are, and the decays that belong to it.
-template <class T>
-struct Chunk {
-  std::int64_t length;  // C' <= C
-  Matrix<const T> q, k, v;
-  const T *mask, *from_state, *to_state, *root_s;
-  std::int64_t mask_row;
-  T whole;  // gamma^C'
-};
-
-template <class T>
-Chunk<T> chunk_at(const Retention<T>& s, const RetentionTensors<T>& in, std::int64_t bh, std::int64_t first) {
-  const std::int64_t b = bh / s.heads, h = bh % s.heads, length = std::min(s.chunk, s.n - first);
-  const auto rows = [&](const T* x, const RetentionLayout& l) {
-    return Matrix<const T>{x + b * l.batch + h * l.head + first * l.time, l.time};
-  };
-  const T* from_state = s.from_state + h * s.chunk;
-  return {length,
-          rows(in.q, s.q),
-          rows(in.k, s.k),
-          rows(in.v, s.v),
-          s.mask + h * s.chunk * s.chunk,
-          from_state,
-          s.to_state + h * s.chunk + (s.chunk - length),
-          s.root_s ? s.root_s + h * s.n + first : nullptr,
-          s.chunk,
-          from_state[length - 1]};
-}
-
-/// The calling thread's memory, kept from call to call, handed out piece by piece.
-template <class T>
-class Scratch {
+class Worker {
  public:
-  explicit Scratch(std::int64_t size) {
-    thread_local std::vector<T> memory;
-    if (static_cast<std::int64_t>(memory.size()) < size) memory.resize(static_cast<std::size_t>(size));
-    next_ = memory.data();
+  Worker(const Retention<T>& s, const RetentionTensors<T>& in, std::int64_t bh)
+      : s_(s),
+        in_(in),
+        head_(s, bh),
+        C_(std::max<std::int64_t>(1, std::min(s.chunk, s.n))),
+        scratch_(scratch_size()) {
+    q_ = scratch_.take(C_, s.dk), k_columns_ = scratch_.take(s.dk, C_), k_decayed_ = scratch_.take(C_, s.dk);
+    v_ = scratch_.take(C_, s.dv), scores_ = scratch_.take(C_, C_);
+    row_sums_ = scratch_.take(1, C_).at, scale_ = scratch_.take(1, C_).at;
+    decays_ = DecayRow<T>(head_.powers, C_, scratch_.take(1, DecayRow<T>::size(C_)).at);
+    state_ = scratch_.take(s.dk + 1, std::max(s.dk, s.dv)).at;
   }
-  T* take(std::int64_t size) {
-    T* piece = next_;
-    next_ += size;
-    return piece;
+
+  State<T> own_state() const { return {s_, state_}; }
+
+  void read_state(State<T> state) const {
+    pack_rows(state.S, S(), s_.dv, s_.dk, s_.dv);
+    pack_rows(Packed<T>{state.z(), 0}, in_.z + head_.index * s_.dk, s_.dk, 1, s_.dk);
+  }
+
+  void write_state(State<T> state, T* S, T* z) const {
+    for (std::int64_t d = 0; d < s_.dk; ++d)
+      std::copy_n(state.S.row(d), s_.dv, S + (head_.index * s_.dk + d) * s_.dv);
+    std::copy_n(state.z(), s_.dk, z + head_.index * s_.dk);
+  }
+
+  void read_values(std::int64_t first) {
+    pack_rows(v_, head_.row(in_.v, s_.v, first), s_.v.time, length(first), s_.dv);
+  }
+
+  /// Of the chunk that follows.
+  void prefetch(std::int64_t first, const T* o) const {
+    if (first >= s_.n) return;
+    const std::int64_t n = length(first);
+    prefetch_rows(head_.row(in_.q, s_.q, first), s_.q.time, n, s_.dk);
+    prefetch_rows(head_.row(in_.k, s_.k, first), s_.k.time, n, s_.dk);
+    prefetch_rows(head_.row(in_.v, s_.v, first), s_.v.time, n, s_.dv);
+    prefetch_rows(head_.row(o, s_.o, first), s_.o.time, n, s_.dv);
+  }
+
+  /// Eq. (7): o_i = (gamma^(i+1) q_i S + (Q K^T . D)_i V) / c_i, after read_values().
+  void write_outputs(std::int64_t first, State<T> state, T* o, T* row_sums) {
+    const std::int64_t n = length(first);
+    const bool no_state = first == 0 && std::all_of(S(), S() + s_.dk * s_.dv, [](T x) { return x == 0; });
+    pack_rows(q_, head_.row(in_.q, s_.q, first), s_.q.time, n, s_.dk);
+    pack_columns(k_columns_, head_.row(in_.k, s_.k, first), s_.k.time, n, s_.dk);
+    multiply_decayed<T>(n, n, 0, {q_.at, q_.step, 1, k_columns_.at, k_columns_.step, s_.dk},
+                        decays_.diagonal(), scores_.at, scores_.step);
+    sum_rows(n, n, 0, scores_, s_.dk, q_, head_.from_state, state.z(), row_sums_);
+    std::copy_n(row_sums_, n, row_sums + head_.index * s_.n + first);
+    if (s_.root_s)
+      for (std::int64_t i = 0; i < n; ++i)
+        scale_[i] = T(1) / divisor(row_sums_[i], s_.root_s[head_.h * s_.n + first + i]);
+    multiply<T>(n, s_.dv, {q_.at, q_.step, 1, state.S.at, state.S.step, no_state ? 0 : s_.dk},
+                {scores_.at, scores_.step, 1, v_.at, v_.step, n}, Reach::past,
+                {head_.from_state, s_.root_s ? scale_ : nullptr}, head_.row(o, s_.o, first), s_.o.time);
+  }
+
+  /// to = sum of gamma^(C'-1-i) k_i^T v_i + gamma^C' before, after read_values(); `before` may be `to`, or
+  /// null.
+  void add_chunk(std::int64_t first, const State<T>* before, State<T> to) {
+    const std::int64_t n = length(first);
+    const T keep = whole_decay(s_, head_.index, first);
+    pack_rows(k_decayed_, head_.row(in_.k, s_.k, first), s_.k.time, n, s_.dk, decays_.to_state(n));
+    multiply<T>(s_.dk, whole_panels<T>(s_.dv), {}, {k_decayed_.at, 1, k_decayed_.step, v_.at, v_.step, n},
+                Reach::all, {nullptr, nullptr, before ? before->S.at : nullptr, keep}, to.S.at, to.S.step);
+    sum_keys(n, s_.dk, k_decayed_, keep, before ? before->z() : nullptr, to.z());
   }
 
  private:
-  T* next_;
+  const T* S() const { return in_.S + head_.index * s_.dk * s_.dv; }
+  std::int64_t length(std::int64_t first) const { return std::min(s_.chunk, s_.n - first); }
+  std::int64_t scratch_size() const {
+    const auto of = Scratch<T>::size_of;
+    return 2 * of(C_, s_.dk) + of(s_.dk, C_) + of(C_, s_.dv) + of(C_, C_) + 2 * of(1, C_) +
+           of(1, DecayRow<T>::size(C_)) + of(s_.dk + 1, std::max(s_.dk, s_.dv));
+  }
+
+  const Retention<T>& s_;
+  const RetentionTensors<T>& in_;
+  Head<T> head_;
+  std::int64_t C_;
+  Scratch<T> scratch_;
+  Packed<T> q_, k_columns_, k_decayed_, v_, scores_;
+  T *row_sums_, *scale_, *state_;
+  DecayRow<T> decays_;
 };
 
-/// scores = Q K^T . D [C', C'], the future zero.
 template <class T>
-void masked_scores(const Chunk<T>& c, std::int64_t dk, T* scores) {
-  multiply<T>(c.length, c.length, dk, {scores, c.length}, c.q, c.k.transposed());
-  for (std::int64_t i = 0; i < c.length; ++i)
-    for (std::int64_t j = 0; j < c.length; ++j) scores[i * c.length + j] *= c.mask[i * c.mask_row + j];
-}
-
-/// S = gamma^C' S + sum of gamma^(C'-1-i) k_i^T v_i, and z likewise; `k_decayed` is scratch [C', dk].
-template <class T>
-void advance_state(const Chunk<T>& c, std::int64_t dk, std::int64_t dv, T* k_decayed, T* S, T* z) {
-  scale_rows(c.length, dk, k_decayed, c.to_state, c.k);
-  for (std::int64_t i = 0; i < dk * dv; ++i) S[i] *= c.whole;
-  multiply<T>(dk, dv, c.length, {S, dv}, {k_decayed, 1, dk}, c.v, true);
-  decay_and_add_rows(c.length, dk, z, c.whole, k_decayed);
-}
-
-/// c_i = max(|q_i z_i|, sqrt(s_i)), Eq. (R4); NaN if the row sum is.
-template <class T>
-T divisor(T row_sum, T root_s) {
-  const T size = std::abs(row_sum);
-  return size < root_s ? root_s : size;
-}
-
-template <class T>
-void forward_chunk(const Chunk<T>& c, std::int64_t dk, std::int64_t dv, const T* S, const T* z, T* scores,
-                   T* q_decayed, Matrix<T> o, T* row_sums) {
-  masked_scores(c, dk, scores);
-  multiply<T>(c.length, dv, c.length, o, {scores, c.length}, c.v);  // Eq. (5): (Q K^T . D) V
-  scale_rows(c.length, dk, q_decayed, c.from_state, c.q);
-  multiply<T>(c.length, dv, dk, o, {q_decayed, dk}, {S, dv}, true);  // Eq. (7): gamma^(i+1) q_i S_prev
-  for (std::int64_t i = 0; i < c.length; ++i) {
-    const T *a = scores + i * c.length, *q = q_decayed + i * dk;
-    row_sums[i] = lane_sum<T>(c.length, [=](std::int64_t j) { return a[j]; }) +
-                  lane_sum<T>(dk, [=](std::int64_t j) { return q[j] * z[j]; });
-    if (!c.root_s) continue;
-    const T scale = T(1) / divisor(row_sums[i], c.root_s[i]);
-    for (std::int64_t j = 0; j < dv; ++j) o.at[i * o.row + j] *= scale;
+void walk_head(const Retention<T>& s, const RetentionTensors<T>& in, std::int64_t bh,
+               const RetentionOutput<T>& out) {
+  Worker<T> worker(s, in, bh);
+  const State<T> state = worker.own_state();
+  worker.read_state(state);
+  for (std::int64_t first = 0; first < s.n; first += s.chunk) {
+    worker.prefetch(first + s.chunk, out.o);
+    worker.read_values(first);
+    worker.write_outputs(first, state, out.o, out.row_sums);
+    worker.add_chunk(first, &state, state);
   }
+  worker.write_state(state, out.S, out.z);
 }
 
-/// Eq. (G13): dU = do / c and, when c is differentiated, the gradient of the row sums, from o = U / c:
-/// dc = -sum(do o) / c, which reaches q_i z_i where it, and not sqrt(s_i), was the larger.
+/// All heads at once, a group of chunks at a time, so that memory does not grow with the length.
 template <class T>
-void divisor_grad(const Chunk<T>& c, std::int64_t dv, bool differentiate, const T* row_sums,
-                  Matrix<const T> o, Matrix<const T> dO, T* dU, T* dr) {
-  for (std::int64_t i = 0; i < c.length; ++i) {
-    const T *o_i = o.at + i * o.row, *do_i = dO.at + i * dO.row;
-    const T r = row_sums[i], scale = c.root_s ? T(1) / divisor(r, c.root_s[i]) : T(1);
-    for (std::int64_t j = 0; j < dv; ++j) dU[i * dv + j] = do_i[j] * scale;
-    dr[i] = T(0);
-    if (c.root_s && differentiate && !(std::abs(r) < c.root_s[i])) {
-      const T dc = -scale * lane_sum<T>(dv, [=](std::int64_t j) { return do_i[j] * o_i[j]; });
-      dr[i] = r > 0 ? dc : r < 0 ? -dc : T(0) * dc;
-    }
+void walk_groups(const Retention<T>& s, const RetentionTensors<T>& in, const RetentionOutput<T>& out) {
+  constexpr std::int64_t kGroup = 32;
+  const std::int64_t heads = s.batch * s.heads, chunks = (s.n + s.chunk - 1) / s.chunk;
+  const std::int64_t group = std::min(kGroup, chunks), work = s.chunk * (s.dk + s.dv) * s.chunk;
+  Lines<T> memory(heads * (group + 1) * State<T>::size(s));
+  // Of a group of n chunks, state 0 is the one before it, and state i + 1 belongs to chunk i.
+  const auto state = [&](std::int64_t bh, std::int64_t i) {
+    return State<T>(s, memory.data() + (bh * (group + 1) + i) * State<T>::size(s));
+  };
+  for (std::int64_t bh = 0; bh < heads; ++bh) Worker<T>(s, in, bh).read_state(state(bh, 0));
+  for (std::int64_t begin = 0; begin < chunks; begin += group) {
+    const std::int64_t n = std::min(group, chunks - begin);
+    const auto first = [&](std::int64_t i) { return (begin + i) * s.chunk; };
+    parallel_for(heads * n, work, [&](std::int64_t index) {  // what each chunk adds
+      Worker<T> worker(s, in, index / n);
+      worker.read_values(first(index % n));
+      worker.add_chunk(first(index % n), nullptr, state(index / n, index % n + 1));
+    });
+    parallel_for(heads * (s.dk + 1), n * s.dv, [&](std::int64_t index) {  // the state after each
+      const std::int64_t bh = index / (s.dk + 1), row = index % (s.dk + 1);
+      for (std::int64_t i = 0; i < n; ++i)
+        add_kept<T>(1, row < s.dk ? s.dv : s.dk, whole_decay(s, bh, first(i)), {state(bh, i).S.row(row), 0},
+                    {state(bh, i + 1).S.row(row), 0});
+    });
+    parallel_for(heads * n, work, [&](std::int64_t index) {
+      Worker<T> worker(s, in, index / n);
+      worker.read_values(first(index % n));
+      worker.write_outputs(first(index % n), state(index / n, index % n), out.o, out.row_sums);
+    });
+    for (std::int64_t bh = 0; bh < heads; ++bh)
+      std::copy_n(state(bh, n).S.at, State<T>::size(s), state(bh, 0).S.at);
   }
-}
-
-/// Where one chunk's gradients go, and what the later chunks left of the state's.
-template <class T>
-struct ChunkGradients {
-  Matrix<T> dq, dk, dv;
-  T *dS, *dz;
-};
-
-/// Eq. (G10) within the chunk and Eq. (G12) across its borders.
-template <class T>
-void backward_chunk(const Chunk<T>& c, std::int64_t dk, std::int64_t dv, const T* S, const T* z, const T* dU,
-                    const T* dr, T* scores, T* dscores, T* rows, const ChunkGradients<T>& g) {
-  const std::int64_t n = c.length;
-  // dV = A^T dU + gamma^(C'-1-i) k_i dS
-  masked_scores(c, dk, scores);
-  multiply<T>(n, dv, n, g.dv, {scores, 1, n}, {dU, dv});
-  scale_rows(n, dk, rows, c.to_state, c.k);
-  multiply<T>(n, dv, dk, g.dv, {rows, dk}, {g.dS, dv}, true);
-  // dA = (dU V^T + dr 1^T) . D
-  multiply<T>(n, n, dv, {dscores, n}, {dU, dv}, c.v.transposed());
-  for (std::int64_t i = 0; i < n; ++i)
-    for (std::int64_t j = 0; j < n; ++j)
-      dscores[i * n + j] = (dscores[i * n + j] + dr[i]) * c.mask[i * c.mask_row + j];
-  // dQ = dA K + gamma^(i+1) (dU S^T + dr z^T)
-  multiply<T>(n, dk, n, g.dq, {dscores, n}, c.k);
-  multiply<T>(n, dk, dv, {rows, dk}, {dU, dv}, {S, 1, dv});
-  for (std::int64_t i = 0; i < n; ++i)
-    for (std::int64_t j = 0; j < dk; ++j)
-      g.dq.at[i * g.dq.row + j] += c.from_state[i] * (rows[i * dk + j] + dr[i] * z[j]);
-  // dK = dA^T Q + gamma^(C'-1-i) (V dS^T + 1 dz^T)
-  multiply<T>(n, dk, n, g.dk, {dscores, 1, n}, c.q);
-  multiply<T>(n, dk, dv, {rows, dk}, c.v, {g.dS, 1, dv});
-  for (std::int64_t i = 0; i < n; ++i)
-    for (std::int64_t j = 0; j < dk; ++j)
-      g.dk.at[i * g.dk.row + j] += c.to_state[i] * (rows[i * dk + j] + g.dz[j]);
-  // dS_prev = gamma^C' dS + sum of gamma^(i+1) q_i^T dU_i, and dz likewise with dr
-  scale_rows(n, dk, rows, c.from_state, c.q);
-  for (std::int64_t i = 0; i < dk * dv; ++i) g.dS[i] *= c.whole;
-  multiply<T>(dk, dv, n, {g.dS, dv}, {rows, 1, dk}, {dU, dv}, true);
-  for (std::int64_t i = 0; i < n; ++i)
-    for (std::int64_t j = 0; j < dk; ++j) rows[i * dk + j] *= dr[i];
-  decay_and_add_rows(n, dk, g.dz, c.whole, rows);
+  for (std::int64_t bh = 0; bh < heads; ++bh) Worker<T>(s, in, bh).write_state(state(bh, 0), out.S, out.z);
 }
 
 }  // namespace
 
 template <class T>
-void retention(Cpu, const Retention<T>& s, const RetentionTensors<T>& in, T* o, T* row_sums, T* S_next,
-               T* z_next) {
-  const std::int64_t dk = s.dk, dv = s.dv, C = std::min(s.chunk, s.n);
-  parallel_for(s.batch * s.heads, s.n * (dk + dv) * C, [&](std::int64_t bh) {
-    Scratch<T> scratch(C * (C + dk));
-    T *scores = scratch.take(C * C), *rows = scratch.take(C * dk);
-    T *S = S_next + bh * dk * dv, *z = z_next + bh * dk;
-    std::copy_n(in.S + bh * dk * dv, dk * dv, S);
-    std::copy_n(in.z + bh * dk, dk, z);
-    T* o_bh = o + bh / s.heads * s.o.batch + bh % s.heads * s.o.head;
-    for (std::int64_t first = 0; first < s.n; first += s.chunk) {
-      const Chunk<T> c = chunk_at(s, in, bh, first);
-      forward_chunk<T>(c, dk, dv, S, z, scores, rows, {o_bh + first * s.o.time, s.o.time},
-                       row_sums + bh * s.n + first);
-      advance_state(c, dk, dv, rows, S, z);
-    }
-  });
+void retention(Cpu, const Retention<T>& s, const RetentionTensors<T>& in, const RetentionOutput<T>& out) {
+  const std::int64_t heads = s.batch * s.heads;
+  if (heads < kFewHeads && s.n > s.chunk) return walk_groups(s, in, out);
+  parallel_for(heads, s.n * (s.dk + s.dv) * std::min(s.chunk, s.n),
+               [&](std::int64_t bh) { walk_head(s, in, bh, out); });
 }
 
-template <class T>
-void retention_grad(Cpu, const Retention<T>& s, const RetentionTensors<T>& in, const T* o, const T* row_sums,
-                    const T* do_, const RetentionLayout& do_layout, T* dq, T* dk_, T* dv_, T* dS, T* dz) {
-  const std::int64_t dk = s.dk, dv = s.dv, C = std::min(s.chunk, s.n), chunks = (s.n + s.chunk - 1) / s.chunk;
-  parallel_for(s.batch * s.heads, 3 * s.n * (dk + dv) * C, [&](std::int64_t bh) {
-    const std::int64_t states =
-        std::max<std::int64_t>(1, chunks);  // without a step there is the first one only
-    Scratch<T> scratch(states * dk * (dv + 1) + C * (2 * C + dk + dv + 1));
-    T *S = scratch.take(states * dk * dv), *z = scratch.take(states * dk);
-    T *scores = scratch.take(C * C), *dscores = scratch.take(C * C), *rows = scratch.take(C * dk);
-    T *dU = scratch.take(C * dv), *dr = scratch.take(C);
-    std::copy_n(in.S + bh * dk * dv, dk * dv, S);
-    std::copy_n(in.z + bh * dk, dk, z);
-    for (std::int64_t i = 0; i + 1 < chunks; ++i) {  // the state before every chunk, computed again
-      std::copy_n(S + i * dk * dv, dk * dv, S + (i + 1) * dk * dv);
-      std::copy_n(z + i * dk, dk, z + (i + 1) * dk);
-      advance_state(chunk_at(s, in, bh, i * s.chunk), dk, dv, rows, S + (i + 1) * dk * dv, z + (i + 1) * dk);
-    }
-    const auto rows_of = [&](auto* x, const RetentionLayout& l, std::int64_t first) {
-      using P = std::remove_pointer_t<decltype(x)>;
-      return Matrix<P>{x + bh / s.heads * l.batch + bh % s.heads * l.head + first * l.time, l.time};
-    };
-    T *dS_bh = dS + bh * dk * dv, *dz_bh = dz + bh * dk;
-    std::fill_n(dS_bh, dk * dv, T(0));
-    std::fill_n(dz_bh, dk, T(0));
-    for (std::int64_t i = chunks - 1; i >= 0; --i) {
-      const std::int64_t first = i * s.chunk;
-      const Chunk<T> c = chunk_at(s, in, bh, first);
-      divisor_grad<T>(c, dv, s.divisor_gradient, row_sums + bh * s.n + first, rows_of(o, s.o, first),
-                      rows_of(do_, do_layout, first), dU, dr);
-      backward_chunk<T>(
-          c, dk, dv, S + i * dk * dv, z + i * dk, dU, dr, scores, dscores, rows,
-          {rows_of(dq, s.q, first), rows_of(dk_, s.k, first), rows_of(dv_, s.v, first), dS_bh, dz_bh});
-    }
-  });
-}
-
-#define RETNET_RETENTION(T)                                                                                 \
-  template void retention<T>(Cpu, const Retention<T>&, const RetentionTensors<T>&, T*, T*, T*, T*);         \
-  template void retention_grad<T>(Cpu, const Retention<T>&, const RetentionTensors<T>&, const T*, const T*, \
-                                  const T*, const RetentionLayout&, T*, T*, T*, T*, T*);
-RETNET_RETENTION(float)
-RETNET_RETENTION(double)
+template void retention<float>(Cpu, const Retention<float>&, const RetentionTensors<float>&,
+                               const RetentionOutput<float>&);
+template void retention<double>(Cpu, const Retention<double>&, const RetentionTensors<double>&,
+                                const RetentionOutput<double>&);
 
 }  // namespace retnet::kernels

@@ -120,5 +120,15 @@ inline void load_columns(Vec<A> (&columns)[kQuad<A>], const T* x, std::int64_t s
   if constexpr (kQuad < A >> 2) simd_detail::swap_blocks<A, 2, kQuad<A>>(columns, lanes);
 }
 
+/// Transposes a square block held in kLanes vectors, in log2(kLanes) rounds: elements first, then blocks of 2, 4, ...
+template <class A>
+inline void transpose(Vec<A> (&rows)[kLanes<A>]) {
+  constexpr std::make_integer_sequence<int, kLanes<A>> lanes;
+  simd_detail::swap_blocks<A, 1, kLanes<A>>(rows, lanes);
+  if constexpr (kLanes < A >> 2) simd_detail::swap_blocks<A, 2, kLanes<A>>(rows, lanes);
+  if constexpr (kLanes < A >> 4) simd_detail::swap_blocks<A, 4, kLanes<A>>(rows, lanes);
+  if constexpr (kLanes < A >> 8) simd_detail::swap_blocks<A, 8, kLanes<A>>(rows, lanes);
+}
+
 }  // namespace RETNET_ISA
 }  // namespace retnet::kernels

@@ -1,5 +1,5 @@
-// The fused layers against their specification, the composed ones: values, states and all gradients, also those that
-// flow from a later piece of a sequence through the state into an earlier one.
+// The fused layers against their specification, the composed ones: values, states and all gradients, also
+// those that flow from a later piece of a sequence through the state into an earlier one.
 
 #include "kernels/parallel.h"
 #include "tests/support/close.h"
@@ -37,8 +37,8 @@ Outcome run(RetNet& model, const Tensor& tokens, std::int64_t cut, bool referenc
   return outcome;
 }
 
-/// All gradients as one: some are zero but for rounding, as that of W_Q is for a sequence of one step, whose output the
-/// head norm makes independent of q.
+/// All gradients as one: some are zero but for rounding, as that of W_Q is for a sequence of one step, whose
+/// output the head norm makes independent of q.
 Tensor joined(const std::vector<Tensor>& tensors) {
   std::vector<Tensor> flat;
   for (const Tensor& x : tensors) flat.push_back(reshape(x, {x.size()}));
@@ -49,10 +49,12 @@ void check_equal(Dtype dtype, unsigned cases, double tolerance) {
   for (unsigned number = 0; number < cases; ++number) {
     RetNet model = random_model(random_choices(number), number + 1, dtype);
     std::mt19937_64 bits(number);
-    const std::int64_t sizes[] = {1, 2, 7, 33}, B = sizes[bits() % 3], N = sizes[bits() % 4], cut = 1 + bits() % N;
+    const std::int64_t sizes[] = {1, 2, 7, 33}, B = sizes[bits() % 3], N = sizes[bits() % 4],
+                       cut = 1 + bits() % N;
     const Tensor tokens = random_ids({B, N}, 11, number);
     CAPTURE(number, B, N, cut, to_json(model.config()).dump());
-    const Outcome fused = run(model, tokens, cut, false, dtype), composed = run(model, tokens, cut, true, dtype);
+    const Outcome fused = run(model, tokens, cut, false, dtype),
+                  composed = run(model, tokens, cut, true, dtype);
     for (std::size_t i = 0; i < fused.values.size(); ++i)
       CHECK(difference(fused.values[i], composed.values[i], tolerance) == "");
     CHECK(difference(joined(fused.gradients), joined(composed.gradients), tolerance) == "");

@@ -47,7 +47,7 @@ TEST_CASE("Law 1: any segmentation gives the outputs, state and gradients of one
   // Measured over these cases: at most 2e-14 relative to each tensor's largest element.
   for (unsigned number = 0; number < 200; ++number) {
     const RetentionCase c = random_case(1000 + number);
-    const RetentionResult one = run_with_gradients(c, whole(kWays[number % 4], c));
+    const RetentionResult one = run_with_gradients(c, whole(kWays[number % kWayCount], c));
     CAPTURE(number, c.B, c.H, c.N, c.dk, c.dv, c.C);
     std::mt19937_64 bits(number);
     for (int cut = 0; cut < 3; ++cut)

@@ -22,17 +22,14 @@ Tensor per_head(std::int64_t rows, std::int64_t columns, Dtype dtype, F f) {
 /// sqrt(s_n) with s_n = 1 + gamma + .. + gamma^n, Eq. (R3).
 double root_of_sum(double gamma, double n) { return std::sqrt((1 - std::pow(gamma, n + 1)) / (1 - gamma)); }
 
-/// in[] = q, k, v, S and, for normalised scores, z; and the tables of decays that belong to them.
-RetentionInputs retention_inputs(const std::vector<Tensor>& in) {
+/// in[] = q, k, v, S and, for normalised scores, z; and the decays that belong to them and to a chunk length.
+RetentionInputs retention_inputs(const std::vector<Tensor>& in, std::int64_t chunk = kChunk) {
   const Dtype dtype = in[0].dtype();
   const bool normalized = in.size() == 5;
-  RetentionInputs r{in[0], in[1], in[2], in[3], {}, {}, {}, {}, {}, true};
+  RetentionInputs r{in[0], in[1], in[2], in[3], {}, {}, {}, true};
   r.z = normalized ? in[4] : Tensor::zeros({in[0].dim(0), 2, in[0].dim(3)}, dtype);
-  r.mask = per_head(kChunk, kChunk, dtype,
-                    [](double g, double n, double m) { return n < m ? 0 : std::pow(g, n - m); });
-  r.from_state = per_head(kChunk, 1, dtype, [](double g, double i, double) { return std::pow(g, i + 1); });
-  r.to_state =
-      per_head(kChunk, 1, dtype, [](double g, double i, double) { return std::pow(g, kChunk - 1 - i); });
+  r.powers =
+      squeeze(per_head(chunk + 1, 1, dtype, [](double g, double i, double) { return std::pow(g, i); }), 2);
   if (normalized)
     r.root_s = per_head(in[0].dim(2), 1, dtype, [](double g, double n, double) { return root_of_sum(g, n); });
   return r;
@@ -96,27 +93,34 @@ std::vector<Case> plain_cases(std::int64_t n) {
 }  // namespace
 
 void add_retention(std::vector<Operation>& table) {
-  for (const bool normalized : {false, true}) {
-    Operation op;
-    op.name = normalized ? "retention with normalised scores" : "retention";
-    op.declared = {"retention(RetentionInputs)", "retention_grad(RetentionInputs, RetentionOutputs, Tensor)"};
-    op.cases = normalized ? normalized_cases : plain_cases;
-    op.function = [](const std::vector<Variable>& x) {
-      std::vector<Tensor> values;
-      for (const Variable& input : x) values.push_back(input.value());
-      const RetentionInputs in = retention_inputs(values);
-      const RetentionOutputs out = retention(in);
-      return record("retention", out.o, x, [in, out, n = x.size()](const Tensor& dO) {
-        std::vector<Tensor> gradients = retention_grad(in, out, dO);
-        gradients.resize(n);
-        return gradients;
-      });
-    };
-    op.value = [](const std::vector<Tensor>& in) { return retention(retention_inputs(at_least_f32(in))).o; };
-    op.reference = [](const std::vector<Array>& in) { return recurrence(in).o; };
-    op.large = 2003;
-    table.push_back(op);
-  }
+  for (const bool normalized : {false, true})
+    for (const bool parallel : {false, true}) {
+      const auto run = [parallel](const std::vector<Tensor>& in) {
+        return parallel ? retention_parallel(retention_inputs(in, in[0].dim(2)))
+                        : retention(retention_inputs(in));
+      };
+      Operation op;
+      op.name = std::string(parallel ? "parallel " : "") + "retention" +
+                (normalized ? " with normalised scores" : "");
+      op.declared = {parallel ? "retention_parallel(RetentionInputs)" : "retention(RetentionInputs)",
+                     "retention_grad(RetentionInputs, RetentionOutputs, Tensor, bool)"};
+      op.cases = normalized ? normalized_cases : plain_cases;
+      op.function = [run](const std::vector<Variable>& x) {
+        std::vector<Tensor> values;
+        for (const Variable& input : x) values.push_back(input.value());
+        const RetentionOutputs out = run(values);
+        return record("retention", out.o, x,
+                      [in = retention_inputs(values), out, n = x.size()](const Tensor& dO) {
+                        std::vector<Tensor> gradients = retention_grad(in, out, dO);
+                        gradients.resize(n);
+                        return gradients;
+                      });
+      };
+      op.value = [run](const std::vector<Tensor>& in) { return run(at_least_f32(in)).o; };
+      op.reference = [](const std::vector<Array>& in) { return recurrence(in).o; };
+      op.large = 2003;
+      table.push_back(op);
+    }
   table.push_back(value_only(
       "the state of retention", {}, normalized_cases,
       [](const std::vector<Tensor>& in) {

@@ -60,10 +60,12 @@ struct Way {
   bool reference;
   const char* name;
 };
-inline constexpr Way kWays[] = {{Form::parallel, false, "parallel"},
+inline constexpr Way kWays[] = {{Form::parallel, false, "parallel, fused"},
                                 {Form::recurrent, false, "recurrent"},
                                 {Form::chunkwise, false, "chunkwise, fused"},
-                                {Form::chunkwise, true, "chunkwise, composed"}};
+                                {Form::chunkwise, true, "chunkwise, composed"},
+                                {Form::parallel, true, "parallel, composed"}};
+inline constexpr std::size_t kWayCount = std::size(kWays);
 
 inline Retained run(const Way& way, const Variable& q, const Variable& k, const Variable& v,
                     const RetentionState& state, RetentionOptions options, std::int64_t chunk) {
@@ -81,7 +83,7 @@ inline std::vector<Segment> random_segments(std::int64_t n, std::mt19937_64& bit
   std::vector<Segment> segments;
   while (n > 0) {
     const std::int64_t length = 1 + static_cast<std::int64_t>(bits() % static_cast<std::uint64_t>(n));
-    segments.push_back({kWays[bits() % 4], length});
+    segments.push_back({kWays[bits() % kWayCount], length});
     n -= length;
   }
   return segments;
