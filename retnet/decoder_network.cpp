@@ -22,7 +22,7 @@ using kernels::tiles_of;
 /// With this many sequences for each thread, a thread takes its sequences through the whole network: it reads
 /// all weights, but it reads them for several rows, and it never waits for another thread. With fewer,
 /// threads share the columns of every matrix, and wait for each other four times in a layer.
-constexpr std::int64_t kOwnRows = 4;
+constexpr std::int64_t kOwnRows = 16;
 
 /// Multiply-adds in a layer that make one more thread worth its waiting.
 constexpr std::int64_t kThreadWork = 65536;

@@ -51,9 +51,12 @@ inline void load_row(Vec<accum_t<W>>* row, const W* tile) {
 }
 
 /// y[Rows, Tiles * kTile] = x W over the whole of k, added to y if `add`.
+///
+/// One row or two take their weights at the pace at which memory gives them, and the processor sees what
+/// comes next. More rows go slower, with pauses at every page; they ask for the weights `ahead` elements on.
 template <class W, int Rows, int Tiles>
 void pass(accum_t<W>* y, std::int64_t y_step, const accum_t<W>* x, std::int64_t x_step, const W* tiles,
-          std::int64_t k, bool add) {
+          std::int64_t k, bool add, std::int64_t ahead) {
   using A = accum_t<W>;
   constexpr int V = kTileVectors<A>;
   Vec<A> sum[Rows][Tiles * V];
@@ -63,7 +66,9 @@ void pass(accum_t<W>* y, std::int64_t y_step, const accum_t<W>* x, std::int64_t 
   for (std::int64_t p = 0; p < k; ++p) {
     Vec<A> w[Tiles * V];
     for (int t = 0; t < Tiles; ++t) {
-      load_row(w + t * V, tiles + (t * k + p) * kTile);
+      const W* row = tiles + (t * k + p) * kTile;
+      if constexpr (Rows > 2) __builtin_prefetch(row + ahead);
+      load_row(w + t * V, row);
     }
 #pragma GCC unroll 16
     for (int i = 0; i < Rows; ++i)
@@ -79,7 +84,7 @@ void pass(accum_t<W>* y, std::int64_t y_step, const accum_t<W>* x, std::int64_t 
 
 template <class W>
 using Pass = void (*)(accum_t<W>*, std::int64_t, const accum_t<W>*, std::int64_t, const W*, std::int64_t,
-                      bool);
+                      bool, std::int64_t);
 
 /// pass() for 1 .. kPassRows rows, and for 1, 2 and 4 tiles as far as side_by_side() asks for them.
 template <class W, int Tiles, int... I>
@@ -116,11 +121,12 @@ void tiled_product(Cpu, accum_t<W>* y, std::int64_t y_step, const accum_t<W>* x,
   int level = 2;  // tiles side by side: 1 << level
   for (std::int64_t t = 0; t < count; t += 1 << level) {
     while ((1 << level) > widest || t + (1 << level) > count) --level;
-    // A tile stays in the first-level cache while all rows pass by.
+    // A tile stays in the first-level cache while all rows pass by; the first of them ask for the next one.
     for (std::int64_t b = 0; b < blocks; ++b) {
       const std::int64_t first = b * rows / blocks, height = (b + 1) * rows / blocks - first;
       kPasses<W>[level][static_cast<std::size_t>(height - 1)](
-          y + first * y_step + t * kTile, y_step, x + first * x_step, x_step, tiles + t * k * kTile, k, add);
+          y + first * y_step + t * kTile, y_step, x + first * x_step, x_step, tiles + t * k * kTile, k, add,
+          b == 0 ? (k * kTile) << level : 0);
     }
   }
 }

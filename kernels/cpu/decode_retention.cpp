@@ -38,13 +38,16 @@ void retention_step(Cpu, A* o, A* S, A* z, const A* q, const A* k, const A* v, s
   for (std::int64_t j = 0; j < padded(dv); j += kTile) {
     Vec<A> v_j[V], sum[V] = {};
     for (int w = 0; w < V; ++w) v_j[w] = load(v + j + w * kLanes<A>);
-    for (std::int64_t i = 0; i < dk; ++i, S += kTile)
+    for (std::int64_t i = 0; i < dk; ++i, S += kTile) {
+      __builtin_prefetch(S + dk * kTile,
+                         1);  // the next tile begins a new page, where the processor would pause
       for (int w = 0; w < V; ++w) {
         A* S_ij = S + w * kLanes<A>;
         const Vec<A> S_n = gamma * load(S_ij) + k[i] * v_j[w];  // Eq. (6): S_n = gamma S_(n-1) + k_n^T v_n
         store<A>(S_ij, S_n);
         sum[w] += q[i] * S_n;  // Eq. (6): o_n = q_n S_n
       }
+    }
     for (int w = 0; w < V; ++w) store<A>(o + j + w * kLanes<A>, sum[w] / c);
   }
 }
