@@ -62,15 +62,18 @@ void finish(const void* epilogue, T* c, std::int64_t c_row, const accum_t<T>* su
             std::int64_t at, std::int64_t column, std::int64_t rows, std::int64_t columns) {
   constexpr std::int64_t kRun = 16;
   const Epilogue f = *static_cast<const Epilogue*>(epilogue);
-  for (std::int64_t i = 0; i < rows; ++i)
-    for (std::int64_t first = 0; first < columns; first += kRun) {
-      const std::int64_t run = std::min(kRun, columns - first);
-      // A copy that overlaps with nothing, so that the loops are vectorised.
-      accum_t<T> z[kRun];
-      for (std::int64_t j = 0; j < run; ++j) z[j] = sums[i * sums_row + first + j];
-      for (std::int64_t j = 0; j < run; ++j) z[j] = f(z[j], at + i * c_row + first + j, column + first + j);
-      for (std::int64_t j = 0; j < run; ++j) c[i * c_row + first + j] = static_cast<T>(z[j]);
-    }
+  const auto pass = [=](std::int64_t i, std::int64_t first, auto run) {
+    // A copy that overlaps with nothing, so that the loops are vectorised.
+    accum_t<T> z[kRun];
+    for (std::int64_t j = 0; j < run; ++j) z[j] = sums[i * sums_row + first + j];
+    for (std::int64_t j = 0; j < run; ++j) z[j] = f(z[j], at + i * c_row + first + j, column + first + j);
+    for (std::int64_t j = 0; j < run; ++j) c[i * c_row + first + j] = static_cast<T>(z[j]);
+  };
+  for (std::int64_t i = 0; i < rows; ++i) {
+    std::int64_t first = 0;
+    for (; first + kRun <= columns; first += kRun) pass(i, first, std::integral_constant<std::int64_t, kRun>{});
+    if (first < columns) pass(i, first, columns - first);
+  }
 }
 
 /// One product, not yet cut.
