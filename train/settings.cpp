@@ -24,7 +24,11 @@ void TrainSettings::validate() const {
   check_range("steps", steps, 1, kMaxSteps);
   check_range("batch", batch, 1, 1 << 20);
   check_range("window", window, 1, 1 << 24);
+  check_range("micro_batch", micro_batch, 1, 1 << 20);
   check_range("accumulate", accumulate, 1, kMaxParts);
+  require((batch + micro_batch - 1) / micro_batch * accumulate <= kMaxParts, "settings",
+          "a step must have at most ", kMaxParts, " forward passes, got ", accumulate, " batches of ", batch,
+          " windows, ", micro_batch, " at a time; use a larger micro_batch");
   check_range("seed", seed, 0, INT64_MAX);
   require(learning_rate > 0 && learning_rate <= 1e3, "settings", "learning_rate must be in (0, 1000], got ",
           learning_rate);

@@ -26,10 +26,12 @@ struct Names<Decay> {
 /// Settings of a training run. With the data and the config they determine every weight, bit for bit, on any
 /// number of threads.
 struct TrainSettings {
-  std::int64_t steps = 1000;    ///< optimiser steps in all
-  std::int64_t batch = 16;      ///< windows per forward pass
-  std::int64_t window = 256;    ///< tokens per window
-  std::int64_t accumulate = 1;  ///< forward passes per step; a step sees batch * accumulate windows
+  std::int64_t steps = 1000;  ///< optimiser steps in all
+  std::int64_t batch = 16;    ///< windows drawn at a time
+  std::int64_t micro_batch =
+      4;                      ///< how many of them go through the network at a time: memory against overhead
+  std::int64_t window = 256;  ///< tokens per window
+  std::int64_t accumulate = 1;  ///< times a step draws; it sees batch * accumulate windows
   std::int64_t seed = 1;        ///< of the weights, the windows and dropout
   Form form = Form::chunkwise;  ///< in which training runs
   bool reference = false;       ///< run the composed chunkwise form instead of the fused one
@@ -56,9 +58,10 @@ template <class S, class Visit>
 requires std::same_as<std::remove_const_t<S>, TrainSettings>
 void for_each_field(S& s, Visit&& visit) {
   visit("steps", s.steps, "optimiser steps in all");
-  visit("batch", s.batch, "windows per forward pass");
+  visit("batch", s.batch, "windows drawn at a time");
   visit("window", s.window, "tokens per window");
-  visit("accumulate", s.accumulate, "forward passes per step");
+  visit("micro_batch", s.micro_batch, "windows that go through the network at a time");
+  visit("accumulate", s.accumulate, "batches per step");
   visit("seed", s.seed, "seed of the weights, the windows and dropout");
   visit("form", s.form, "form of retention: parallel, recurrent or chunkwise");
   visit("reference", s.reference, "run the composed chunkwise form, not the fused one");

@@ -87,6 +87,7 @@ class Trainer {
   void step();
   FormOptions form() const { return {settings_.form, 0, settings_.reference}; }
   double backpropagate(std::int64_t step);
+  double backpropagate(std::int64_t step, const Batch& batch, std::int64_t first_pass);
   [[noreturn]] void fail_at_loss(std::int64_t step, double loss);
   bool evaluation_due() const;
   void evaluate_now();
@@ -189,20 +190,36 @@ void Trainer::step() {
 /// Leaves the gradient of the mean loss of a step's windows in the parameters. @returns that loss
 double Trainer::backpropagate(std::int64_t step) {
   optimizer_.zero_grad();
+  const std::int64_t passes = (settings_.batch + settings_.micro_batch - 1) / settings_.micro_batch;
   double total = 0;
-  for (std::int64_t part = 0; part < settings_.accumulate; ++part) {
-    const Batch batch = data_.train_batch(settings_.batch, settings_.window, settings_.seed, step, part);
+  for (std::int64_t part = 0; part < settings_.accumulate; ++part)
+    total +=
+        backpropagate(step, data_.train_batch(settings_.batch, settings_.window, settings_.seed, step, part),
+                      part * passes);
+  return total;
+}
+
+/// Adds the gradient of a batch's share of the mean loss, some windows at a time: so the activations of only
+/// those are alive, and stay in the caches. @returns that share
+double Trainer::backpropagate(std::int64_t step, const Batch& batch, std::int64_t first_pass) {
+  double total = 0;
+  for (std::int64_t begin = 0, pass = first_pass; begin < settings_.batch;
+       begin += settings_.micro_batch, ++pass) {
+    const std::int64_t end = std::min(settings_.batch, begin + settings_.micro_batch);
     ForwardOptions options;
     options.form = form();
-    options.dropout = {settings_.dropout, step_key(Purpose::dropout, settings_.seed, step, part)};
+    options.dropout = {settings_.dropout, step_key(Purpose::dropout, settings_.seed, step, pass)};
     options.recompute = settings_.recompute;
-    const Variable loss = model_.loss(batch.tokens, batch.targets, options);
+    const Variable loss =
+        model_.loss(slice(batch.tokens, 0, begin, end), slice(batch.targets, 0, begin, end), options);
     const double value = loss.value().item();
     if (!std::isfinite(value)) fail_at_loss(step, value);
-    backward(mul(loss, 1.0 / static_cast<double>(settings_.accumulate)), Graph::release);
-    total += value;
+    const double share =
+        static_cast<double>(end - begin) / static_cast<double>(settings_.batch * settings_.accumulate);
+    backward(mul(loss, share), Graph::release);
+    total += value * share;
   }
-  return total / static_cast<double>(settings_.accumulate);
+  return total;
 }
 
 void Trainer::fail_at_loss(std::int64_t step, double loss) {
