@@ -26,16 +26,23 @@ namespace retnet::kernels {
 namespace {
 
 /// The largest tile. Packed A (256 KiB) must leave room for B and C in the second-level cache.
-constexpr std::int64_t kMaxRows = 256, kMaxColumns = 512;
-/// Tiles are cut smaller to have this many of them, unless less than kMinWork products would remain in one.
-constexpr std::int64_t kWantedTiles = 8, kMinWork = 1 << 19;
-/// Reading or packing an element of B takes about as long as this many products.
-constexpr std::int64_t kPackingRows = 8;
+constexpr std::int64_t kMaxRows = 256, kMaxColumns = 1024;
+/// Tiles are cut smaller until there is one for each thread, and further until there are kTilesPerThread
+/// where packing is cheap, as long as kMinWork products remain in one.
+constexpr std::int64_t kTilesPerThread = 4, kMinWork = 1 << 18, kCheap = 160;
+/// Reading an element of B takes about as long as this many products.
+constexpr std::int64_t kReading = 2;
 /// An operand that is used by at most this many bands is read where it lies: packing costs about as much as
 /// that.
 constexpr std::int64_t kFewBands = 5;
 
 std::int64_t divide_up(std::int64_t x, std::int64_t y) { return (x + y - 1) / y; }
+
+/// Whether A has contiguous rows so short that a block of them is one stretch of memory.
+template <class T>
+bool rows_adjoin(const Matmul& s) {
+  return std::is_same_v<T, accum_t<T>> && s.a_col == 1 && s.a_row <= kSlice;
+}
 
 /// Memory of the calling thread, kept from call to call.
 template <class A>
@@ -135,37 +142,47 @@ class TileProduct {
       p_.isa.pack_a(memory_.packed_a, a, s_.a_row, s_.a_col, tile_.rows, depth);
       a_ = memory_.packed_a, a_row_ = kPackedRow<A>, a_col_ = 1;
     }
-    for (std::int64_t j = 0; j < tile_.columns; j += p_.isa.strip)
-      strip(p_.b + tile_.at.b + p * s_.b_row, j, std::min<std::int64_t>(p_.isa.strip, tile_.columns - j));
+    // Columns of B are copied panel by panel, for each is used at once; rows of B several panels at a time,
+    // for each may be in another memory page.
+    const std::int64_t step = s_.b_row == 1 && bands_.count > 1 ? width_ : p_.isa.strip;
+    for (std::int64_t j = 0; j < tile_.columns; j += step)
+      strip(p_.b + tile_.at.b + p * s_.b_row, j, std::min(step, tile_.columns - j));
   }
 
   /// Columns first .. first + columns - 1 of the slice, whose part of B begins at b.
   void strip(const T* b, std::int64_t first, std::int64_t columns) {
     std::int64_t j = 0;
-    if constexpr (kSameType)
-      if (b_in_place())
-        for (; j + width_ <= columns; j += width_) panel(b + first + j, s_.b_row, first + j, width_);
+    b += first * s_.b_col;
+    if (columns_in_place()) {
+      const std::int64_t width = p_.isa.column_width;
+      for (; j + width <= columns; j += width)
+        panel(p_.isa.column, b + j * s_.b_col, s_.b_col, width, first + j, width);
+    } else if constexpr (kSameType) {
+      if (s_.b_col == 1 && bands_.count <= kFewBands)
+        for (; j + width_ <= columns; j += width_)
+          panel(p_.isa.micro, b + j, s_.b_row, width_, first + j, width_);
+    }
     if (j == columns) return;
-    p_.isa.pack_b(memory_.packed_b, width_, b + (first + j) * s_.b_col, s_.b_row, s_.b_col, columns - j,
-                  depth_);
+    p_.isa.pack_b(memory_.packed_b, width_, b + j * s_.b_col, s_.b_row, s_.b_col, columns - j, depth_);
     for (const A* packed = memory_.packed_b; j < columns; j += width_, packed += width_ * depth_)
-      panel(packed, width_, first + j, std::min(width_, columns - j));
+      panel(p_.isa.micro, packed, width_, width_, first + j, std::min(width_, columns - j));
   }
 
-  /// One panel of B against all rows.
-  void panel(const A* b, std::int64_t b_row, std::int64_t column, std::int64_t columns) {
+  /// One panel of B against all rows, by the kernels that fit it.
+  template <class Kernels, class B>
+  void panel(const Kernels& kernels, const B* b, std::int64_t b_step, std::int64_t width, std::int64_t column,
+             std::int64_t columns) {
     for (std::int64_t band = 0, i = 0; band < bands_.count; ++band) {
       const std::int64_t rows = bands_.size(band);
-      const auto micro = p_.isa.micro[rows - 1];
       const A* const a = a_ + i * a_row_;
       A* const sums = sums_ + i * sums_row_ + column;
-      if (columns == width_) {
-        micro(depth_, a, a_row_, a_col_, b, b_row, sums, sums_row_, add_);
+      if (columns == width) {
+        kernels[rows - 1](depth_, a, a_row_, a_col_, b, b_step, sums, sums_row_, add_);
       } else {
-        micro(depth_, a, a_row_, a_col_, b, b_row, memory_.edge, width_, false);
+        kernels[rows - 1](depth_, a, a_row_, a_col_, b, b_step, memory_.edge, width, false);
         for (std::int64_t r = 0; r < rows; ++r)
           for (std::int64_t j = 0; j < columns; ++j) {
-            const A sum = memory_.edge[r * width_ + j];
+            const A sum = memory_.edge[r * width + j];
             sums[r * sums_row_ + j] = add_ ? sums[r * sums_row_ + j] + sum : sum;
           }
       }
@@ -183,8 +200,12 @@ class TileProduct {
   bool a_in_place() const {
     return kSameType && s_.a_col == 1 && (s_.a_row <= kSlice || bands_.count <= kFewBands);
   }
-  /// B is read where it lies if its rows are contiguous and meet so few bands of A that a copy would not pay.
-  bool b_in_place() const { return s_.b_col == 1 && bands_.count <= kFewBands; }
+  /// Columns of B are read where they lie by very few rows, unless they begin at the same place in their
+  /// pages: they would then compete for one set of the cache.
+  bool columns_in_place() const {
+    constexpr std::int64_t kPage = 4096 / sizeof(T);
+    return s_.b_row == 1 && tile_.rows <= p_.isa.column_rows && s_.b_col % kPage != 0;
+  }
 
   const Product<T>& p_;
   const Matmul& s_;
@@ -198,7 +219,8 @@ class TileProduct {
   bool add_ = false, last_ = false;
 };
 
-/// Tiles that cover C[m, n]. Depends on the problem only, not on the number of threads.
+/// Tiles that cover C[m, n]. Which thread computes an element may depend on the number of threads, its bits
+/// do not.
 struct Grid {
   std::int64_t down, across;   ///< number of tiles
   std::int64_t rows, columns;  ///< size of all but the last ones
@@ -206,15 +228,31 @@ struct Grid {
   std::int64_t count() const { return down * across; }
 };
 
+/// Number of threads that a loop started here would have.
+std::int64_t threads_here() {
+#if defined(_OPENMP)
+  if (omp_in_parallel()) return 1;
+#endif
+  return num_threads();
+}
+
+/// Cuts C into more tiles while threads lack some or the tiles can afford it: their operands are read and
+/// packed once per tile, which takes rows + columns where computing takes rows x columns.
 template <class T>
 Grid choose_grid(const Matmul& s, std::int64_t batch, const MatmulIsa<T>& isa) {
   // A tile of few rows should not be narrower than the kernel for them.
   const std::int64_t unit = isa.width[std::min<std::int64_t>(s.m, isa.rows) - 1];
   const std::int64_t units = divide_up(s.n, unit);
-  std::int64_t down = divide_up(s.m, kMaxRows), across = divide_up(units * unit, kMaxColumns);
-  const auto work = [&] { return (s.m / down + kPackingRows) * (s.n / across) * s.k; };
-  while (batch * down * across < kWantedTiles && work() >= 2 * kMinWork)
+  // Short rows of A that are read where they lie: as many as a packed block has elements.
+  const std::int64_t most_rows = rows_adjoin<T>(s) && s.k < kSlice ? kMaxRows * kSlice / s.k : kMaxRows;
+  std::int64_t down = divide_up(s.m, most_rows), across = divide_up(units * unit, kMaxColumns);
+  const std::int64_t threads = threads_here();
+  while (threads > 1) {
+    const std::int64_t rows = s.m / down, columns = s.n / across, tiles = batch * down * across;
+    if (tiles >= kTilesPerThread * threads || (rows + kReading) * columns * s.k < 2 * kMinWork) break;
+    if (tiles >= threads && rows * columns < kCheap * (rows + columns)) break;
     (s.m * across >= s.n * down ? down : across) *= 2;  // the longer side of a tile
+  }
   const std::int64_t rows = divide_up(s.m, down), columns = divide_up(units, across) * unit;
   return {divide_up(s.m, rows), divide_up(s.n, columns), rows, columns};
 }
@@ -230,6 +268,19 @@ void finish_empty(const Product<T>& p, const BatchOffset& at) {
       c = static_cast<T>(sum);
       if (p.finish) p.finish(p.epilogue, &c, 1, &sum, 1, at.c + i * p.s.c_row + j, j, 1, 1);
     }
+}
+
+/// parallel_for(), but threads take tiles one by one: one that was interrupted takes fewer.
+template <class Body>
+void for_each_tile(std::int64_t count, [[maybe_unused]] std::int64_t work, Body&& body) {
+#if defined(_OPENMP)
+  if (count * work >= kParallelWork && threads_here() > 1) {
+#pragma omp parallel for schedule(dynamic)
+    for (std::int64_t i = 0; i < count; ++i) body(i);
+    return;
+  }
+#endif
+  for (std::int64_t i = 0; i < count; ++i) body(i);
 }
 
 template <class T>
@@ -253,7 +304,7 @@ void multiply(const Product<T>& p) {
   };
   const std::int64_t tiles = batch * grid.count();
   if (tiles == 1) return multiply_one(0);  // a small product is over before a parallel loop would have begun
-  parallel_for(tiles, work, multiply_one);
+  for_each_tile(tiles, work, multiply_one);
 }
 
 /// bf16 is always stored by an epilogue: its sums are in float.

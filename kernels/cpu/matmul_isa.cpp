@@ -17,6 +17,9 @@ constexpr MatmulIsa<T> make_table(std::integer_sequence<int, I...>) {
   static_assert(vectors((kRows + 1) / 2) == 2, "several bands, none shorter than that, share one width");
   return {{micro_kernel<A, I + 1>...},
           {vectors(I + 1) * kLanes<A>...},
+          {column_kernel<T, 1>, column_kernel<T, 2>},
+          kColumnRows,
+          2 * kLanes<A>,
           kRows,
           8 * kLanes<A>,
           pack_a<T, A>,

@@ -31,6 +31,12 @@ struct MatmulIsa {
                          std::int64_t b_row, A* c, std::int64_t c_row, bool add);
   Micro micro[kMostRows];  ///< [r - 1] computes r rows, for r = 1 .. rows
   int width[kMostRows];    ///< of so many columns
+  /// The same over column_width columns for B whose columns are contiguous and b_col apart, 1 .. column_rows
+  /// rows.
+  using Column = void (*)(std::int64_t depth, const A* a, std::int64_t a_row, std::int64_t a_col, const T* b,
+                          std::int64_t b_col, A* c, std::int64_t c_row, bool add);
+  Column column[2];
+  int column_rows, column_width;
   int rows;
   int strip;  ///< columns of B that are packed at a time: a multiple of every width
 

@@ -52,5 +52,46 @@ void micro_kernel(std::int64_t depth, const A* a, std::int64_t a_row, std::int64
     }
 }
 
+/// The most rows for which columns of B are read where they lie. Packing pays for more.
+inline constexpr int kColumnRows = 2;
+
+/// The same over two vectors for B whose columns are contiguous and b_col apart, as the weights of a linear
+/// map are, in storage type T. They are transposed on the way. The order of each sum is that of
+/// micro_kernel().
+template <class T, int Rows, class A = accum_t<T>>
+void column_kernel(std::int64_t depth, const A* a, std::int64_t a_row, std::int64_t a_col, const T* b,
+                   std::int64_t b_col, A* c, std::int64_t c_row, bool add) {
+  constexpr int V = 2, L = kLanes<A>, Q = kQuad<A>;
+  Vec<A> sum[Rows][V];
+#pragma GCC unroll 16
+  for (int i = 0; i < Rows; ++i)
+    for (int v = 0; v < V; ++v) sum[i][v] = Vec<A>{};
+  std::int64_t p = 0;
+  for (; p + Q <= depth; p += Q, a += Q * a_col, b += Q)
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) {
+      Vec<A> b_p[Q];
+      load_columns(b_p, b + v * L * b_col, b_col);
+#pragma GCC unroll 4
+      for (int q = 0; q < Q; ++q)
+#pragma GCC unroll 16
+        for (int i = 0; i < Rows; ++i) sum[i][v] += a[i * a_row + q * a_col] * b_p[q];
+    }
+  for (; p < depth; ++p, a += a_col, ++b)
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) {
+      Vec<A> b_p;
+      for (int l = 0; l < L; ++l) b_p[l] = load_one(b + (v * L + l) * b_col);
+#pragma GCC unroll 16
+      for (int i = 0; i < Rows; ++i) sum[i][v] += a[i * a_row] * b_p;
+    }
+#pragma GCC unroll 16
+  for (int i = 0; i < Rows; ++i)
+    for (int v = 0; v < V; ++v) {
+      A* const c_iv = c + i * c_row + v * L;
+      store<A>(c_iv, add ? load(c_iv) + sum[i][v] : sum[i][v]);
+    }
+}
+
 }  // namespace RETNET_ISA
 }  // namespace retnet::kernels

@@ -8,6 +8,15 @@
 namespace retnet::kernels {
 inline namespace RETNET_ISA {
 
+/// Rows are in different memory pages, where the processor does not look ahead by itself: so many are asked
+/// for before they are needed.
+inline constexpr std::int64_t kAhead = 8;
+template <class T>
+void ask_for(const T* row, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; i += 64 / static_cast<std::int64_t>(sizeof(T)))
+    __builtin_prefetch(row + i);
+}
+
 /// Copies `count` elements `step` apart into consecutive ones.
 template <class T, class A>
 void gather(A* to, const T* from, std::int64_t step, std::int64_t count) {
@@ -31,7 +40,9 @@ void copy_transposed(A* to, std::int64_t to_row, const T* from, std::int64_t fro
     for (std::int64_t i = 0; i < rows; ++i) gather(to + i * to_row, from + i, from_row, columns);
     return;
   }
-  for (std::int64_t next_j = 0; next_j < columns; next_j += L)
+  for (std::int64_t next_j = 0; next_j < columns; next_j += L) {
+    for (std::int64_t q = next_j + L; q < next_j + 2 * L && q < columns; ++q)
+      ask_for(from + q * from_row, rows);
     for (std::int64_t next_i = 0; next_i < rows; next_i += Q) {
       const std::int64_t i = next_i + Q <= rows ? next_i : rows - Q;
       const std::int64_t j = next_j + L <= columns ? next_j : columns - L;
@@ -39,6 +50,7 @@ void copy_transposed(A* to, std::int64_t to_row, const T* from, std::int64_t fro
       load_columns(block, from + j * from_row + i, from_row);
       for (std::int64_t q = 0; q < Q; ++q) store<A>(to + (i + q) * to_row + j, block[q]);
     }
+  }
 }
 
 /// MatmulIsa::pack_a.
@@ -61,10 +73,16 @@ void pack_b(A* packed, std::int64_t width, const T* b, std::int64_t b_row, std::
                       q < last ? width : filled);
   } else {
     // All panels of a row in turn: each row may be in another memory page, and is visited once.
-    for (std::int64_t p = 0; p < depth; ++p)
-      for (std::int64_t q = 0; q <= last; ++q)
-        gather(packed + (q * depth + p) * width, b + p * b_row + q * width * b_col, b_col,
-               q < last ? width : filled);
+    const std::int64_t whole = b_col == 1 ? columns / width : 0;  // panels that are copied vector by vector
+    for (std::int64_t p = 0; p < depth; ++p) {
+      A* to = packed + p * width;
+      const T* from = b + p * b_row;
+      if (b_col == 1 && p + kAhead < depth) ask_for(from + kAhead * b_row, columns);
+      for (std::int64_t q = 0; q < whole; ++q, to += depth * width, from += width)
+        for (std::int64_t j = 0; j < width; j += kLanes<A>) store<A>(to + j, load(from + j));
+      for (std::int64_t q = whole; q <= last; ++q, to += depth * width, from += width * b_col)
+        gather(to, from, b_col, q < last ? width : filled);
+    }
   }
   for (std::int64_t p = 0; p < depth; ++p)
     for (std::int64_t j = filled; j < width; ++j) packed[(last * depth + p) * width + j] = A(0);

@@ -89,6 +89,16 @@ inline void swap_blocks(Vec<A> (&rows)[Count], std::integer_sequence<int, Lane..
   }
 }
 
+/// In each 16 bytes of x and y: `Width` elements of x, as many of y, and so on, from the first half of the 16
+/// bytes or, if Second, from the other.
+template <class A, int Width, bool Second, int... Lane>
+inline Vec<A> interleave(Vec<A> x, Vec<A> y, std::integer_sequence<int, Lane...>) {
+  constexpr int L = sizeof...(Lane), Q = 16 / static_cast<int>(sizeof(A));
+  return __builtin_shufflevector(x, y,
+                                 (Lane / Q * Q + (Second ? Q / 2 : 0) + Lane % Q / (2 * Width) * Width +
+                                  Lane % Width + (Lane / Width % 2 ? L : 0))...);
+}
+
 /// Joins the rows at x, x + step, .. , of as many elements as 16 bytes hold, into one vector of `Lanes`.
 template <class T, int Lanes, int... Lane>
 inline auto join_rows(const T* x, std::int64_t step, std::integer_sequence<int, Lane...>) {
@@ -114,13 +124,26 @@ inline constexpr int kQuad = 16 / static_cast<int>(sizeof(A));
 template <class T, class A = accum_t<T>>
 inline void load_columns(Vec<A> (&columns)[kQuad<A>], const T* x, std::int64_t step) {
   constexpr std::make_integer_sequence<int, kLanes<A>> lanes;
+  Vec<A> rows[kQuad<A>];
   for (int q = 0; q < kQuad<A>; ++q)
-    columns[q] = simd_detail::join_rows<T, kLanes<A>>(x + q * step, kQuad<A> * step, lanes);
-  simd_detail::swap_blocks<A, 1, kQuad<A>>(columns, lanes);
-  if constexpr (kQuad < A >> 2) simd_detail::swap_blocks<A, 2, kQuad<A>>(columns, lanes);
+    rows[q] = simd_detail::join_rows<T, kLanes<A>>(x + q * step, kQuad<A> * step, lanes);
+  if constexpr (kQuad<A> == 2) {
+    columns[0] = simd_detail::interleave<A, 1, false>(rows[0], rows[1], lanes);
+    columns[1] = simd_detail::interleave<A, 1, true>(rows[0], rows[1], lanes);
+  } else {
+    const Vec<A> low01 = simd_detail::interleave<A, 1, false>(rows[0], rows[1], lanes);
+    const Vec<A> high01 = simd_detail::interleave<A, 1, true>(rows[0], rows[1], lanes);
+    const Vec<A> low23 = simd_detail::interleave<A, 1, false>(rows[2], rows[3], lanes);
+    const Vec<A> high23 = simd_detail::interleave<A, 1, true>(rows[2], rows[3], lanes);
+    columns[0] = simd_detail::interleave<A, 2, false>(low01, low23, lanes);
+    columns[1] = simd_detail::interleave<A, 2, true>(low01, low23, lanes);
+    columns[2] = simd_detail::interleave<A, 2, false>(high01, high23, lanes);
+    columns[3] = simd_detail::interleave<A, 2, true>(high01, high23, lanes);
+  }
 }
 
-/// Transposes a square block held in kLanes vectors, in log2(kLanes) rounds: elements first, then blocks of 2, 4, ...
+/// Transposes a square block held in kLanes vectors, in log2(kLanes) rounds: elements first, then blocks of
+/// 2, 4, ...
 template <class A>
 inline void transpose(Vec<A> (&rows)[kLanes<A>]) {
   constexpr std::make_integer_sequence<int, kLanes<A>> lanes;
