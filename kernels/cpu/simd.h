@@ -142,6 +142,19 @@ inline void load_columns(Vec<A> (&columns)[kQuad<A>], const T* x, std::int64_t s
   }
 }
 
+namespace simd_detail {
+template <class A, int... Lane>
+inline Vec<A> swap_neighbours(Vec<A> v, std::integer_sequence<int, Lane...>) {
+  return __builtin_shufflevector(v, v, (Lane ^ 1)...);
+}
+}  // namespace simd_detail
+
+/// Elements 2j and 2j + 1 change places.
+template <class A>
+inline Vec<A> swap_neighbours(Vec<A> v) {
+  return simd_detail::swap_neighbours<A>(v, std::make_integer_sequence<int, kLanes<A>>());
+}
+
 /// Transposes a square block held in kLanes vectors, in log2(kLanes) rounds: elements first, then blocks of
 /// 2, 4, ...
 template <class A>
