@@ -43,7 +43,9 @@ RetentionCase tile_case(unsigned number, Dtype dtype) {
   fill(c.do_, {c.B, c.H, c.N, c.dv}, 6), fill(c.dS, {c.B, c.H, c.dk, c.dv}, 7),
       fill(c.dz, {c.B, c.H, c.dk}, 8);
   if (bits() % 2) share_rows(c);
-  if (bits() % 4 == 0)
+  // Slow decays, and no scale-invariant outputs of a single step: results that vanish have no relative error.
+  for (double& gamma : c.options.gamma) gamma = 0.8 + 0.2 * gamma;
+  if (c.N > 1 && bits() % 4 == 0)
     c.S = Tensor::zeros(c.S.shape(), dtype), c.z = Tensor::zeros(c.z.shape(), dtype),
     c.s.assign(c.s.size(), 0.0);
   return c;
@@ -129,13 +131,16 @@ TEST_CASE("Law 2 across blocks of the fused parallel form", "[fused][law2]") {
     return run(way, Variable(q), Variable(k), Variable(v), initial_state(1, 2, 8, 17), c.options, c.C)
         .o.value();
   };
-  const Tensor q = random({1, 2, 300, 8}, 1), k = random({1, 2, 300, 8}, 2), v = random({1, 2, 300, 17}, 3);
+  const auto numbers = [](std::int64_t d, unsigned seed) {
+    return random({1, 2, 300, d}, seed, Layout::dense, Dtype::f32);
+  };
+  const Tensor q = numbers(8, 1), k = numbers(8, 2), v = numbers(17, 3);
   for (const std::int64_t n : {1, 63, 64, 127, 128, 200, 299})
     for (const Way(&pair)[2] : kPairs) {
       CAPTURE(n, pair[0].name);
       const Tensor other_k = clone(k), other_v = clone(v);
-      copy_into(slice(other_k, 2, n, 300), slice(random({1, 2, 300, 8}, 4), 2, n, 300));
-      copy_into(slice(other_v, 2, n, 300), slice(random({1, 2, 300, 17}, 5), 2, n, 300));
+      copy_into(slice(other_k, 2, n, 300), slice(numbers(8, 4), 2, n, 300));
+      copy_into(slice(other_v, 2, n, 300), slice(numbers(17, 5), 2, n, 300));
       CHECK(bit_difference(contiguous(slice(outputs(q, other_k, other_v, pair[0]), 2, 0, n)),
                            contiguous(slice(outputs(q, k, v, pair[0]), 2, 0, n))) == "");
     }
