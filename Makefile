@@ -3,7 +3,8 @@
 #   make demo       train on the bundled text for about two minutes, evaluate, write a sample
 #   make test       build everything and run all tests
 #   make docs       build the documentation site into build/release/docs/html
-#   make bench      measure matrix products, training and decoding on this machine
+#   make bench      measure this machine, and beside PyTorch where PYTHON has it
+#   make instructions   count the instructions of a training step and of a decoded token
 #   make install    install the program and the library (PREFIX=/usr/local)
 #   make clean      remove what was built
 
@@ -12,11 +13,14 @@ OUT     = runs/demo
 PREFIX ?= /usr/local
 JOBS   ?= $(shell nproc 2>/dev/null || echo 2)
 RETNET  = $(BUILD)/retnet
+BENCH   = build/bench
+PYTHON ?= python3
+TORCH_SCRIPT ?= train/bench_torch.py
 PACKAGES = sh cmake/packages.sh
 # The makefiles that cmake writes are run from here; which folder they are in is of no interest.
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help demo build test docs bench install clean
+.PHONY: help demo build test docs bench instructions install clean
 
 help:
 	@sed -n 's/^#   make/  make/p' Makefile
@@ -47,7 +51,14 @@ docs:
 	cmake --build $(BUILD) --target docs
 
 bench: build
-	$(RETNET) bench
+	@mkdir -p $(BENCH)
+	$(RETNET) bench --preset tiny --preset small --form chunkwise --save $(BENCH)/retnet.jsonl
+	python3 train/bench_roofline.py $(BENCH)/retnet.jsonl $(BENCH)/roofline.svg
+	python3 train/bench_compare.py --program $(RETNET) --torch-python "$(PYTHON)" --torch-script $(TORCH_SCRIPT) --out $(BENCH)
+
+instructions: build
+	@$(PACKAGES) instructions
+	python3 train/bench_instructions.py --program $(RETNET) --out $(BENCH)
 
 install: build
 	cmake --install $(BUILD) --prefix $(PREFIX)

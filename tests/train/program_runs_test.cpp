@@ -1,12 +1,16 @@
 // The program from training to text: the same result however many threads, interruptions and crashes.
 #include <filesystem>
+#include <map>
 #include <random>
 #include <regex>
+#include <sstream>
 
+#include "tensor/json.h"
 #include "tests/support/program.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/support/test.h"
 
+using retnet::Json;
 using namespace retnet::test;
 namespace fs = std::filesystem;
 
@@ -177,7 +181,45 @@ TEST_CASE("The measurements are one JSON object per line", "[program][runs][benc
   CHECK(gradcheck.code == 0);
   CHECK(contains(gradcheck.out, "all gradients agree"));
   const Outcome bench = place.run("bench --quick --threads 1 --json");
+  INFO(bench.err);
   CHECK(bench.code == 0);
-  CHECK(std::count(bench.out.begin(), bench.out.end(), '\n') >= 10);
-  CHECK(bench.out.rfind("{\"what\":\"matmul\"", 0) == 0);
+  std::map<std::string, int> lines;
+  std::istringstream text(bench.out);
+  for (std::string line; std::getline(text, line);) {
+    CAPTURE(line);
+    const Json json = Json::parse(line, "bench");
+    ++lines[json.at("what").as_string()];
+    CHECK(json.at("value").as_double() > 0);
+    CHECK(json.at("threads").as_int() == 1);
+    CHECK(!json.at("instructions").as_string().empty());
+    if (const Json* share = json.find("share")) {
+      // Something else may run while the peak is measured, so this cannot be exact.
+      CHECK(share->as_double() > 0);
+      CHECK(share->as_double() < 20);
+      CHECK(!json.at("of").as_string().empty());
+    }
+  }
+  for (const char* section :
+       {"machine", "memory", "matmul", "steps", "retention", "training", "forward", "decode"}) {
+    CAPTURE(section);
+    CHECK(lines[section] >= 3);
+  }
+}
+
+TEST_CASE("A section of the measurements runs alone", "[program][runs][bench]") {
+  const Workplace place;
+  const Outcome memory =
+      place.run("bench --only memory --form chunkwise --form parallel --length 100 --length 200 --quick");
+  CHECK(memory.code == 0);
+  CHECK(contains(memory.out, "tiny, chunkwise, N 100, process"));
+  CHECK(contains(memory.out, "tiny, parallel, N 200, tensors"));
+  CHECK_FALSE(contains(memory.out, "composed"));
+  CHECK_FALSE(contains(memory.out, "machine"));  // nothing to compare with, so it is not measured
+  const Outcome steps = place.run("bench --only steps --quick --save steps.jsonl");
+  CHECK(steps.code == 0);
+  CHECK(contains(contents(place / "steps.jsonl"), "\"case\":\"packed\""));
+  CHECK(place.run("bench --only steps --quick --save nowhere/steps.jsonl").code == 1);
+  for (const char* step : {"this machine", "naive", "blocked", "packed", "vectorised", "% of the FMA peak"})
+    CHECK(contains(steps.out, step));
+  CHECK_FALSE(contains(steps.out, "tokens/s"));
 }

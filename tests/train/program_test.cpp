@@ -139,7 +139,10 @@ TEST_CASE("Wrong usage is named, with the nearest name, and exits with 2", "[pro
            {"forms --length 0", "--length: must be in 1"},
            {"forms --model runs/good --heads 2", "--heads does not go with --model"},
            {"gradcheck --length 0", "must be at least 1"},
-           {"bench --preset huge", "required tiny, small or base"},
+           {"bench --preset huge", "--preset: required tiny, small or base, got \"huge\""},
+           {"bench --only matmull", "got \"matmull\"; did you mean matmul?"},
+           {"bench --form chunkwize", "did you mean chunkwise?"},
+           {"bench --length 0", "--length: required 1 .. 16777216, got 0"},
        }) {
     CAPTURE(c.words);
     CHECK(place.problem(c.words, 2, c.message) == "");

@@ -1,0 +1,113 @@
+#include <algorithm>
+
+#include "retnet/model.h"
+#include "train/bench_decode.h"
+#include "train/bench_sections.h"
+#include "train/optimizer.h"
+#include "train/presets.h"
+
+namespace retnet {
+namespace {
+
+ForwardOptions forward_options(const Way& way) {
+  ForwardOptions options;
+  options.form = way.options();
+  return options;
+}
+
+// Lengths that are read in a form when none are given. What grows with N^2, or goes token by token, stops
+// early.
+std::vector<std::int64_t> lengths(const BenchOptions& options, const Way& way) {
+  if (!options.lengths.empty()) return options.lengths;
+  if (options.quick) return {256};
+  const bool fused_chunkwise = way.form == Form::chunkwise && !way.reference;
+  return fused_chunkwise ? std::vector<std::int64_t>{1024, 4096, 16384, 65536}
+                         : std::vector<std::int64_t>{1024, 4096};
+}
+
+std::string batch_text(std::int64_t batch, bool bf16_weights) {
+  return "batch " + std::to_string(batch) + (bf16_weights ? ", bf16 weights" : ", f32 weights");
+}
+
+}  // namespace
+
+bool wanted(const BenchOptions& options, const Way& way) {
+  return options.forms.empty() ||
+         std::find(options.forms.begin(), options.forms.end(), way.name) != options.forms.end();
+}
+
+std::int64_t reach(const Config& config, Form form, std::int64_t length) {
+  return form == Form::parallel ? length : form == Form::chunkwise ? std::min(config.chunk, length) : 0;
+}
+
+void bench_training(Report& report, const BenchOptions& options) {
+  for (const std::string& name : options.presets) {
+    const TrainSettings settings = preset_settings(name);
+    const Config config = preset(name);
+    RetNet model(config);
+    Optimizer optimizer(model.parameters());
+    const std::int64_t batch = options.quick ? std::min<std::int64_t>(2, settings.batch) : settings.batch;
+    const Tensor tokens = random_tokens(config, batch, settings.window, 1);
+    const Tensor targets = random_tokens(config, batch, settings.window, 2);
+    // At the least: a weight is read forward and backward, its gradient is written and read, and AdamW reads
+    // and writes it and its two moments. Activations could stay in the caches.
+    const double bytes = 10.0 * static_cast<double>(config.parameters()) * sizeof(float);
+    report.heading("training steps of preset " + name + ", batch " + std::to_string(batch) + ", window " +
+                   std::to_string(settings.window));
+    for (const Way& way : kWays) {
+      if (way.form == Form::recurrent || !wanted(options, way))
+        continue;  // nobody trains in the recurrent form
+      std::int64_t step = 0;
+      const double seconds = median_seconds(4 * options.budget, [&] {
+        optimizer.zero_grad();
+        backward(model.loss(tokens, targets, forward_options(way)), Graph::release);
+        ++step;
+        optimizer.step(settings, step, optimizer.gradient_norm(step));
+      });
+      const auto count = static_cast<double>(batch * settings.window);
+      const double flops = 3 * count * forward_flops(config, reach(config, way.form, settings.window));
+      report.add({"training", name + ", " + way.name, "tokens/s", count / seconds, seconds, flops, bytes});
+    }
+  }
+}
+
+void bench_forward(Report& report, const BenchOptions& options) {
+  const NoGrad no_grad;
+  for (const std::string& name : options.presets) {
+    const Config config = preset(name);
+    const RetNet model(config);
+    report.heading("forward pass of preset " + name + ", one sequence of N tokens");
+    for (const Way& way : kWays) {
+      if (!wanted(options, way)) continue;
+      for (const std::int64_t length : lengths(options, way)) {
+        const Tensor tokens = random_tokens(config, 1, length, 3);
+        const double seconds =
+            median_seconds(options.budget, [&] { model.forward(tokens, forward_options(way)); });
+        const auto count = static_cast<double>(length);
+        const double flops = count * forward_flops(config, reach(config, way.form, length));
+        report.add({"forward", name + ", " + way.name + ", N " + std::to_string(length), "tokens/s",
+                    count / seconds, seconds, flops, 0});
+      }
+    }
+  }
+}
+
+void bench_decoding(Report& report, const BenchOptions& options) {
+  for (const std::string& name : options.presets) {
+    const Config config = preset(name);
+    report.heading("decoding with preset " + name);
+    bench_decode(config, options.budget / 2, [&](const DecodeTiming& timing) {
+      std::string which = name + ", " + batch_text(timing.batch, timing.bf16_weights);
+      if (timing.position > 0) which += ", after " + std::to_string(timing.position);
+      const auto batch = static_cast<double>(timing.batch);
+      // The state is read and written, the weights are read.
+      const auto state =
+          static_cast<double>(2 * config.layers * config.key_width * (config.dv() + 1)) * sizeof(float);
+      report.add({"decode", which, "tokens/s", timing.tokens_per_second, timing.seconds,
+                  batch * forward_flops(config, 0),
+                  timing.weight_bytes_per_second * timing.seconds + batch * state});
+    });
+  }
+}
+
+}  // namespace retnet

@@ -1,0 +1,122 @@
+#include "train/bench_report.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/parallel.h"
+#include "tensor/ops.h"
+#include "train/build_info.h"
+#include "train/output.h"
+
+namespace retnet {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+/// Shorter times than this are not told from the clock's own.
+constexpr double kShortest = 1e-3;
+
+std::string padded_left(std::string text, std::size_t width) {
+  return text.insert(0, text.size() < width ? width - text.size() : 0, ' ');
+}
+
+std::string shown(double value) {
+  return value < 100      ? formatted("%.2f", value)
+         : value < 10'000 ? formatted("%.1f", value)
+                          : with_commas(static_cast<std::int64_t>(value));
+}
+
+}  // namespace
+
+Report::Report(bool json, const std::string& file) : json_(json), file_name_(file) {
+  if (file.empty()) return;
+  file_.open(file, std::ios::binary);
+  require(file_.is_open(), "bench", "cannot write ", quote(file));
+}
+
+void Report::set_machine(const Machine& machine) {
+  machine_ = machine;
+  heading("this machine: " + machine.name);
+  add({"machine", "f32 multiply-adds, peak", "GFLOP/s", machine.flops * 1e-9});
+  for (const MemoryLevel& level : machine.levels) {
+    add({"machine", "reads from " + level.name, "GB/s", level.read * 1e-9});
+    add({"machine", "a = b + c x in " + level.name, "GB/s", level.triad * 1e-9});
+  }
+}
+
+void Report::heading(const std::string& text) const {
+  if (!json_) print("\n" + text + "\n");
+}
+
+void Report::add(const Measurement& m) {
+  const Limit limit = m.seconds > 0 ? machine_.limit(m.flops, m.bytes) : Limit{};
+  const double share = limit.seconds / m.seconds;
+  Json line = Json::object({{"what", m.what}, {"case", m.which}, {"value", m.value}, {"unit", m.unit}});
+  if (m.seconds > 0) line.set("seconds", m.seconds);
+  if (m.flops > 0) line.set("flops", m.flops);
+  if (m.bytes > 0) line.set("bytes", m.bytes);
+  if (limit.seconds > 0) line.set("share", share), line.set("of", limit.name);
+  line.set("threads", kernels::num_threads());
+  line.set("instructions", instruction_set());
+  if (file_.is_open()) {
+    file_ << line.dump() << std::endl;
+    require(file_.good(), "bench", "cannot write ", quote(file_name_));
+  }
+  if (json_) return print(line.dump() + "\n");
+
+  std::string row = "  " + m.which;
+  row.resize(std::max<std::size_t>(row.size() + 1, 50), ' ');
+  row += padded_left(shown(m.value), 12) + " " + m.unit;
+  if (limit.seconds > 0) {
+    row.resize(std::max<std::size_t>(row.size() + 1, 72), ' ');
+    row += padded_left(formatted("%.0f", 100 * share), 4) + " % of " + limit.name;
+  }
+  print(row + "\n");
+}
+
+double median_seconds(double budget, const std::function<void()>& body) {
+  const auto seconds_of = [&](int calls) {
+    const auto begin = Clock::now();
+    for (int i = 0; i < calls; ++i) body();
+    return std::chrono::duration<double>(Clock::now() - begin).count() / calls;
+  };
+  body();
+  const double first = seconds_of(1);
+  std::vector<double> times;
+  double total = first;
+  if (first >= kShortest) times.push_back(first);
+  const int calls = static_cast<int>(std::ceil(kShortest / std::max(first, 1e-7)));
+  while (times.empty() || total < budget) {
+    times.push_back(seconds_of(calls));
+    total += times.back() * calls;
+  }
+  std::nth_element(times.begin(), times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2), times.end());
+  return times[times.size() / 2];
+}
+
+double retention_flops(const Config& config, std::int64_t reach) {
+  const auto widths = static_cast<double>(config.key_width + config.value_width);
+  // Eq. (5) within the reach: query i meets i + 1 keys. Beyond it the state is read and written, Eq. (7).
+  const double scores = reach > 0 ? static_cast<double>(reach + 1) * widths : 0;
+  const double state = 4 * static_cast<double>(config.key_width * config.dv());
+  return scores + state;
+}
+
+double forward_flops(const Config& config, std::int64_t reach) {
+  const std::int64_t d = config.d_model;
+  const std::int64_t ffn = (config.ffn == FfnKind::glu ? 3 : 2) * d * config.ffn_width;
+  const std::int64_t weights = d * (2 * config.key_width + 3 * config.value_width) + ffn;
+  return static_cast<double>(config.layers) *
+             (2.0 * static_cast<double>(weights) + retention_flops(config, reach)) +
+         2.0 * static_cast<double>(d * config.vocab);
+}
+
+Tensor random_tokens(const Config& config, std::int64_t batch, std::int64_t length, std::uint64_t stream) {
+  std::vector<std::int32_t> tokens;
+  const auto vocab = static_cast<std::uint64_t>(config.vocab);
+  for (std::uint64_t i = 0; i < static_cast<std::uint64_t>(batch * length); ++i)
+    tokens.push_back(static_cast<std::int32_t>(kernels::random_bits({1, stream}, i) % vocab));
+  return Tensor::from(tokens, {batch, length});
+}
+
+}  // namespace retnet

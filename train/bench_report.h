@@ -1,0 +1,64 @@
+/// @file
+/// What the parts of `retnet bench` share: how a case is timed, compared with the machine, and reported.
+#pragma once
+
+#include <chrono>
+#include <fstream>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "retnet/config.h"
+#include "tensor/tensor.h"
+#include "train/bench_machine.h"
+
+namespace retnet {
+
+/// One number: what was measured, in which case, and what it is made of.
+struct Measurement {
+  std::string what, which, unit;
+  double value = 0;
+  double seconds = 0;  ///< median time of one call; 0: this is not a time
+  double flops = 0;    ///< of matrix products in a call, a multiply-add counting 2
+  double bytes = 0;    ///< the least that a call must move, each operand once; 0: not counted
+};
+
+/// Reports each number as it comes: a line of JSON, or a row of a table.
+class Report {
+ public:
+  /// @param file  where the lines of JSON go as well; "": nowhere
+  /// @throws Error when it cannot be written
+  Report(bool json, const std::string& file);
+
+  /// From now on cases are compared with this machine, which is reported first.
+  void set_machine(const Machine& machine);
+
+  /// A line above the rows of a table.
+  void heading(const std::string& text) const;
+
+  /// With the share of the machine's limit that was reached, if the case has operations to count.
+  void add(const Measurement& m);
+
+ private:
+  bool json_;
+  std::string file_name_;
+  std::ofstream file_;
+  Machine machine_;
+};
+
+/// Median time of one call in seconds, after one call that is not counted. Calls that take microseconds are
+/// timed several at once. Measures for about `budget` seconds, one call at least.
+double median_seconds(double budget, const std::function<void()>& body);
+
+/// Operations of a forward pass in matrix products, per token: projections, retention in the given form, and
+/// the output. Of the scores only those that are not masked count.
+/// @param reach  the window in the parallel form, the chunk in the chunkwise one, 0 in the recurrent one
+double forward_flops(const Config& config, std::int64_t reach);
+
+/// The part of it that is retention, for one layer.
+double retention_flops(const Config& config, std::int64_t reach);
+
+/// Tokens drawn at random, i32 [batch, length].
+Tensor random_tokens(const Config& config, std::int64_t batch, std::int64_t length, std::uint64_t stream);
+
+}  // namespace retnet

@@ -1,0 +1,70 @@
+#include "retnet/decay.h"
+#include "retnet/retention.h"
+#include "train/bench_sections.h"
+#include "train/presets.h"
+
+namespace retnet {
+namespace {
+
+// One layer's retention at the sizes of a preset: q, k and v of a batch of windows.
+struct Layer {
+  Layer(const std::string& name, bool quick)
+      : config(preset(name)), settings(preset_settings(name)), batch(quick ? 2 : settings.batch) {
+    const std::int64_t n = settings.window, h = config.heads;
+    q = Variable(rand_normal({batch, h, n, config.dk()}, {1, 1}), true);
+    k = Variable(rand_normal({batch, h, n, config.dk()}, {1, 2}), true);
+    v = Variable(rand_normal({batch, h, n, config.dv()}, {1, 3}), true);
+    cotangent = rand_normal({batch, h, n, config.dv()}, {1, 4});
+  }
+
+  Variable run(const Way& way) const {
+    RetentionOptions options{decays(config)};
+    options.reference = way.reference;
+    const RetentionState start = initial_state(batch, config.heads, config.dk(), config.dv());
+    return retention(way.form, q, k, v, start, options, config.chunk).o;
+  }
+
+  Measurement measured(const std::string& which, Form form, double passes, double seconds) const {
+    const auto tokens = static_cast<double>(batch * settings.window);
+    const auto numbers = static_cast<double>(2 * (config.key_width + config.value_width));  // q, k, v, o
+    return {"retention",
+            which,
+            "us/token",
+            1e6 * seconds / tokens,
+            seconds,
+            passes * tokens * retention_flops(config, reach(config, form, settings.window)),
+            passes * tokens * numbers * sizeof(float)};
+  }
+
+  Config config;
+  TrainSettings settings;
+  std::int64_t batch;
+  Variable q, k, v;
+  Tensor cotangent;
+};
+
+}  // namespace
+
+void bench_retention(Report& report, const BenchOptions& options) {
+  for (const std::string& name : options.presets) {
+    const Layer layer(name, options.quick);
+    report.heading("retention of one layer of preset " + name + ", batch " + std::to_string(layer.batch) +
+                   ", window " + std::to_string(layer.settings.window));
+    for (const Way& way : kWays) {
+      if (!wanted(options, way)) continue;
+      const double forward = median_seconds(options.budget / 2, [&] {
+        const NoGrad no_grad;
+        layer.run(way);
+      });
+      report.add(layer.measured(name + ", " + way.name + ", forward", way.form, 1, forward));
+      if (way.form == Form::recurrent) continue;  // nobody trains in it
+      const double both = median_seconds(options.budget / 2, [&] {
+        for (Variable x : {layer.q, layer.k, layer.v}) x.zero_grad();
+        backward(layer.run(way), layer.cotangent, Graph::release);
+      });
+      report.add(layer.measured(name + ", " + way.name + ", with gradient", way.form, 3, both));
+    }
+  }
+}
+
+}  // namespace retnet
