@@ -2,9 +2,11 @@
 /// What a matrix product does to an element of C once its sum is complete, before it is stored: the
 /// elementwise pass that would follow the product, without its trip to memory.
 ///
-/// An epilogue is a functor `A operator()(A sum, at, column)` that returns the value to store. `at` is the
-/// element's offset in C, counted in elements from the pointer that the product was given, and `column` its
-/// column. Matrices that an epilogue reads or writes are laid out as C is, so `at` serves for all of them.
+/// An epilogue is a functor `void operator()(A* z, at, column, run)` that turns `run` neighbouring sums of a
+/// row into the values to store. `at` is the first one's offset in C, counted in elements from the pointer
+/// that the product was given, and `column` its column. Matrices that an epilogue reads or writes are laid
+/// out as C is, so `at` serves for all of them. `run` may be a constant by its type, which lets the loops be
+/// vectorised.
 #pragma once
 
 #include <cstdint>
@@ -16,19 +18,17 @@ namespace retnet::kernels {
 
 /// C = A B.
 struct NoEpilogue {
-  template <class A>
-  RN_HD A operator()(A sum, std::int64_t, std::int64_t) const {
-    return sum;
-  }
+  template <class A, class Run>
+  RN_INLINE void operator()(A*, std::int64_t, std::int64_t, Run) const {}
 };
 
 /// C = A B + 1 b^T: `bias` [n] is added to every row.
 template <class T>
 struct AddBias {
   const T* bias;
-  template <class A>
-  RN_HD A operator()(A sum, std::int64_t, std::int64_t column) const {
-    return sum + A(bias[column]);
+  template <class A, class Run>
+  RN_INLINE void operator()(A* z, std::int64_t, std::int64_t column, Run run) const {
+    for (std::int64_t j = 0; j < run; ++j) z[j] += A(bias[column + j]);
   }
 };
 
@@ -37,9 +37,9 @@ struct AddBias {
 template <class T>
 struct AddResidual {
   const T* residual;
-  template <class A>
-  RN_HD A operator()(A sum, std::int64_t at, std::int64_t) const {
-    return sum + A(residual[at]);
+  template <class A, class Run>
+  RN_INLINE void operator()(A* z, std::int64_t at, std::int64_t, Run run) const {
+    for (std::int64_t j = 0; j < run; ++j) z[j] += A(residual[at + j]);
   }
 };
 
@@ -50,11 +50,12 @@ template <class F, class T>
 struct Activate {
   F f;
   T* pre;
-  template <class A>
-  RN_HD A operator()(A sum, std::int64_t at, std::int64_t) const {
-    const T z = static_cast<T>(sum);
-    if (pre) pre[at] = z;
-    return f(A(z));
+  template <class A, class Run>
+  RN_INLINE void operator()(A* z, std::int64_t at, std::int64_t, Run run) const {
+    for (std::int64_t j = 0; j < run; ++j) z[j] = A(static_cast<T>(z[j]));
+    if (pre)
+      for (std::int64_t j = 0; j < run; ++j) pre[at + j] = static_cast<T>(z[j]);
+    for (std::int64_t j = 0; j < run; ++j) z[j] = f(z[j]);
   }
 };
 

@@ -73,12 +73,13 @@ void finish(const void* epilogue, T* c, std::int64_t c_row, const accum_t<T>* su
     // A copy that overlaps with nothing, so that the loops are vectorised.
     accum_t<T> z[kRun];
     for (std::int64_t j = 0; j < run; ++j) z[j] = sums[i * sums_row + first + j];
-    for (std::int64_t j = 0; j < run; ++j) z[j] = f(z[j], at + i * c_row + first + j, column + first + j);
+    f(z, at + i * c_row + first, column + first, run);
     for (std::int64_t j = 0; j < run; ++j) c[i * c_row + first + j] = static_cast<T>(z[j]);
   };
   for (std::int64_t i = 0; i < rows; ++i) {
     std::int64_t first = 0;
-    for (; first + kRun <= columns; first += kRun) pass(i, first, std::integral_constant<std::int64_t, kRun>{});
+    for (; first + kRun <= columns; first += kRun)
+      pass(i, first, std::integral_constant<std::int64_t, kRun>{});
     if (first < columns) pass(i, first, columns - first);
   }
 }
@@ -330,7 +331,8 @@ void matmul(Cpu cpu, const Matmul& s, T* c, const T* a, const T* b) {
 
 template <class T>
 void matmul_serial(Cpu, const Matmul& s, T* c, const T* a, const T* b) {
-  const Product<T> p{s, c, a, b, finish_of<NoEpilogue, T>(), nullptr, matmul_isa<T>()};
+  const NoEpilogue none;
+  const Product<T> p{s, c, a, b, finish_of<NoEpilogue, T>(), &none, matmul_isa<T>()};
   if (s.k == 0) return finish_empty(p, {});
   for (std::int64_t i = 0; i < s.m; i += kMaxRows)
     for (std::int64_t j = 0; j < s.n; j += kMaxColumns) {
