@@ -17,7 +17,8 @@ endif()
 
 # The matrix product, retention and decoding are the kernels that ask: all their loops, remainders included, run one and
 # the same chain of fused operations per element.
-file(GLOB fused_sources ${PROJECT_SOURCE_DIR}/kernels/cpu/matmul_isa.cpp ${PROJECT_SOURCE_DIR}/kernels/cpu/matmul_steps.cpp
+file(GLOB fused_sources ${PROJECT_SOURCE_DIR}/kernels/cpu/machine.cpp ${PROJECT_SOURCE_DIR}/kernels/cpu/matmul_isa.cpp
+     ${PROJECT_SOURCE_DIR}/kernels/cpu/matmul_steps.cpp
      ${PROJECT_SOURCE_DIR}/kernels/cpu/retention*.cpp ${PROJECT_SOURCE_DIR}/kernels/cpu/decode_*.cpp)
 set_source_files_properties(${fused_sources} PROPERTIES COMPILE_OPTIONS -ffp-contract=fast)
 

@@ -48,9 +48,9 @@ def main():
 
         def train(steps):  # the evaluation at the end reads one window of the held-out part, whatever the steps
             return ["train", "--data", "text.txt", "--out", f"run-{next(runs)}", "--steps", str(steps), "--warmup", "1",
-                    "--eval-every", "0", "--save-every", "1000", "--threads", "1", "--quiet"]
+                    "--batch", "4", "--eval-every", "0", "--save-every", "1000", "--threads", "1", "--quiet"]
 
-        results = {"training step, tiny": per_step(program, train, 1, 2, folder)}
+        results = {"training step, tiny, batch 4": per_step(program, train, 1, 2, folder)}
 
         def generate(tokens):
             return ["generate", "--model", "run-0", "--prompt", "To be", "--tokens", str(tokens), "--temperature", "0",
@@ -64,7 +64,7 @@ def main():
             before = json.load(file)["instructions"]
     for name, value in results.items():
         change = f"   {100 * (value / before[name] - 1):+.1f} % since the file before" if before.get(name) else ""
-        print(f"{name:<24}{value:>16,} instructions{change}")
+        print(f"{name:<30}{value:>16,} instructions{change}")
     build = subprocess.run([program, "info"], capture_output=True, text=True, check=True).stdout
     os.makedirs(a.out, exist_ok=True)
     with open(path, "w", encoding="utf-8") as file:

@@ -63,6 +63,15 @@ Measurement measured(const std::string& what, const std::string& which, const Ca
   return {what, which, "GFLOP/s", 1e-9 * flops(c) / seconds, seconds, flops(c), bytes};
 }
 
+using Step = void (*)(std::int64_t m, std::int64_t n, std::int64_t k, float* c, const float* a,
+                      const float* b);
+
+// On the way from the definition to the library's product, see kernels/README.md.
+constexpr std::pair<const char*, Step> kSteps[] = {{"naive", kernels::matmul_step_naive},
+                                                   {"blocked", kernels::matmul_step_blocked},
+                                                   {"packed", kernels::matmul_step_packed},
+                                                   {"vectorised", kernels::matmul_step_vectorised}};
+
 // Operands and result of a case, and the call of the kernel.
 class Product {
  public:
@@ -78,9 +87,7 @@ class Product {
   void run(const Epilogue& epilogue = {}) const {
     kernels::matmul(kernels::Cpu{}, s_, c_.data<float>(), a_.data<float>(), b_.data<float>(), epilogue);
   }
-  void run(const kernels::MatmulStep& step) const {
-    step.multiply(s_.m, s_.n, s_.k, c_.data<float>(), a_.data<float>(), b_.data<float>());
-  }
+  void run(Step step) const { step(s_.m, s_.n, s_.k, c_.data<float>(), a_.data<float>(), b_.data<float>()); }
   const Tensor& result() const { return c_; }
 
  private:
@@ -104,7 +111,7 @@ void bench_matmul(Report& report, const BenchOptions& options) {
 }
 
 void bench_steps(Report& report, const BenchOptions& options) {
-  const std::int64_t size = options.quick ? 256 : 512;
+  const std::int64_t size = options.quick ? 256 : 1024;
   const Case square{"", size, size, size, false, false};
   const Product product(square);
   const int threads = kernels::num_threads();
@@ -114,8 +121,8 @@ void bench_steps(Report& report, const BenchOptions& options) {
   report.heading("the matrix product step by step, " + std::to_string(size) + " x " + std::to_string(size) +
                  ", on one thread");
   kernels::set_num_threads(1);
-  for (const kernels::MatmulStep& step : kernels::matmul_steps)
-    add(step.name, median_seconds(options.budget / 2, [&] { product.run(step); }));
+  for (const auto& [name, step] : kSteps)
+    add(name, median_seconds(options.budget / 2, [&, run = step] { product.run(run); }));
   add("the library's", median_seconds(options.budget / 2, [&] { product.run(); }));
   kernels::set_num_threads(threads);
   add("all threads", median_seconds(options.budget / 2, [&] { product.run(); }));

@@ -7,7 +7,7 @@
 #include "retnet/model.h"
 #include "tensor/storage.h"
 #include "train/bench_sections.h"
-#include "train/optimizer.h"
+#include "train/bench_training.h"
 #include "train/presets.h"
 
 namespace retnet {
@@ -51,19 +51,8 @@ Peak peak_of(const std::function<void()>& body) {
 }
 
 void train(const std::string& name, const Way& way) {
-  const TrainSettings settings = preset_settings(name);
-  const Config config = preset(name);
-  RetNet model(config);
-  Optimizer optimizer(model.parameters());
-  ForwardOptions options;
-  options.form = way.options();
-  for (std::int64_t step = 1; step <= 2; ++step) {  // the second also holds the moments
-    optimizer.zero_grad();
-    backward(model.loss(random_tokens(config, settings.batch, settings.window, 1),
-                        random_tokens(config, settings.batch, settings.window, 2), options),
-             Graph::release);
-    optimizer.step(settings, step, optimizer.gradient_norm(step));
-  }
+  TrainingSteps steps(name);
+  for (int step = 0; step < 2; ++step) steps.run(way);  // gradients are added to what the first step left
 }
 
 void read_text(const std::string& name, const Way& way, std::int64_t length) {

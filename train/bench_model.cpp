@@ -3,8 +3,6 @@
 #include "retnet/model.h"
 #include "train/bench_decode.h"
 #include "train/bench_sections.h"
-#include "train/optimizer.h"
-#include "train/presets.h"
 
 namespace retnet {
 namespace {
@@ -38,37 +36,6 @@ bool wanted(const BenchOptions& options, const Way& way) {
 
 std::int64_t reach(const Config& config, Form form, std::int64_t length) {
   return form == Form::parallel ? length : form == Form::chunkwise ? std::min(config.chunk, length) : 0;
-}
-
-void bench_training(Report& report, const BenchOptions& options) {
-  for (const std::string& name : options.presets) {
-    const TrainSettings settings = preset_settings(name);
-    const Config config = preset(name);
-    RetNet model(config);
-    Optimizer optimizer(model.parameters());
-    const std::int64_t batch = options.quick ? std::min<std::int64_t>(2, settings.batch) : settings.batch;
-    const Tensor tokens = random_tokens(config, batch, settings.window, 1);
-    const Tensor targets = random_tokens(config, batch, settings.window, 2);
-    // At the least: a weight is read forward and backward, its gradient is written and read, and AdamW reads
-    // and writes it and its two moments. Activations could stay in the caches.
-    const double bytes = 10.0 * static_cast<double>(config.parameters()) * sizeof(float);
-    report.heading("training steps of preset " + name + ", batch " + std::to_string(batch) + ", window " +
-                   std::to_string(settings.window));
-    for (const Way& way : kWays) {
-      if (way.form == Form::recurrent || !wanted(options, way))
-        continue;  // nobody trains in the recurrent form
-      std::int64_t step = 0;
-      const double seconds = median_seconds(4 * options.budget, [&] {
-        optimizer.zero_grad();
-        backward(model.loss(tokens, targets, forward_options(way)), Graph::release);
-        ++step;
-        optimizer.step(settings, step, optimizer.gradient_norm(step));
-      });
-      const auto count = static_cast<double>(batch * settings.window);
-      const double flops = 3 * count * forward_flops(config, reach(config, way.form, settings.window));
-      report.add({"training", name + ", " + way.name, "tokens/s", count / seconds, seconds, flops, bytes});
-    }
-  }
 }
 
 void bench_forward(Report& report, const BenchOptions& options) {

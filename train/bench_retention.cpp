@@ -6,6 +6,13 @@
 namespace retnet {
 namespace {
 
+// From one token after the other to the fused kernels.
+constexpr Way kSteps[] = {{"recurrent", Form::recurrent, false},
+                          {"composed parallel", Form::parallel, true},
+                          {"composed", Form::chunkwise, true},
+                          {"parallel", Form::parallel, false},
+                          {"chunkwise", Form::chunkwise, false}};
+
 // One layer's retention at the sizes of a preset: q, k and v of a batch of windows.
 struct Layer {
   Layer(const std::string& name, bool quick)
@@ -50,7 +57,7 @@ void bench_retention(Report& report, const BenchOptions& options) {
     const Layer layer(name, options.quick);
     report.heading("retention of one layer of preset " + name + ", batch " + std::to_string(layer.batch) +
                    ", window " + std::to_string(layer.settings.window));
-    for (const Way& way : kWays) {
+    for (const Way& way : kSteps) {
       if (!wanted(options, way)) continue;
       const double forward = median_seconds(options.budget / 2, [&] {
         const NoGrad no_grad;
