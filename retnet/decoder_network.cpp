@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <thread>
 
 #include "kernels/elementwise.h"
 #include "kernels/norm.h"
@@ -58,12 +59,20 @@ int team_size(const Config& c, std::int64_t batch, int asked) {
 
 }  // namespace
 
-void Member::wait() const {
-#if defined(_OPENMP)
-  if (count > 1) {
-#pragma omp barrier
+void Meeting::wait(int count) {
+  constexpr int kPatience = 4000;  // some microseconds
+  const unsigned round = round_.load(std::memory_order_acquire);
+  if (here_.fetch_add(1, std::memory_order_acq_rel) + 1 == count) {
+    here_.store(0, std::memory_order_relaxed);
+    round_.store(round + 1, std::memory_order_release);
+    return;
   }
-#endif
+  for (int i = 0; round_.load(std::memory_order_acquire) == round; ++i)
+    if (i >= kPatience) std::this_thread::yield();
+}
+
+void Member::wait() const {
+  if (count > 1) meeting->wait(count);
 }
 
 template <class W>
@@ -109,7 +118,7 @@ const Tensor& DecoderNetwork<W>::step(std::span<const std::int32_t> tokens) {
 #if defined(_OPENMP)
   if (threads_ > 1) {
 #pragma omp parallel num_threads(threads_)
-    run(Member{omp_get_thread_num(), omp_get_num_threads()});
+    run(Member{omp_get_thread_num(), omp_get_num_threads(), meeting_.get()});
   } else
 #endif
     run(Member{});

@@ -2,6 +2,8 @@
 /// The network of a Decoder: one step of all layers, shared by a team of threads.
 #pragma once
 
+#include <atomic>
+#include <memory>
 #include <span>
 #include <utility>
 
@@ -9,9 +11,21 @@
 
 namespace retnet::detail {
 
+/// Where the threads of a team wait for each other. A thread that waits longer than a step should take lets
+/// others run: with fewer free processors than threads, the one waited for may need this very processor.
+class Meeting {
+ public:
+  void wait(int count);  ///< until `count` threads are here
+
+ private:
+  std::atomic<int> here_{0};
+  std::atomic<unsigned> round_{0};
+};
+
 /// One thread's part of a team, and its share of work that is cut by the problem.
 struct Member {
   int index = 0, count = 1;
+  Meeting* meeting = nullptr;
 
   /// The pieces first .. last - 1 of n that are this thread's.
   std::pair<std::int64_t, std::int64_t> share(std::int64_t n) const {
@@ -57,6 +71,7 @@ class DecoderNetwork {
   A* S(std::int64_t l, std::int64_t b, std::int64_t h) const;
   A* z(std::int64_t l, std::int64_t b, std::int64_t h) const;
 
+  std::unique_ptr<Meeting> meeting_ = std::make_unique<Meeting>();
   Config config_;
   DecoderWeights<W> weights_;
   HeadRow head_row_;
