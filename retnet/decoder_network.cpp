@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <thread>
 
 #include "kernels/elementwise.h"
 #include "kernels/norm.h"
@@ -65,10 +64,11 @@ void Meeting::wait(int count) {
   if (here_.fetch_add(1, std::memory_order_acq_rel) + 1 == count) {
     here_.store(0, std::memory_order_relaxed);
     round_.store(round + 1, std::memory_order_release);
+    round_.notify_all();
     return;
   }
   for (int i = 0; round_.load(std::memory_order_acquire) == round; ++i)
-    if (i >= kPatience) std::this_thread::yield();
+    if (i >= kPatience) round_.wait(round, std::memory_order_acquire);
 }
 
 void Member::wait() const {

@@ -11,8 +11,8 @@
 
 namespace retnet::detail {
 
-/// Where the threads of a team wait for each other. A thread that waits longer than a step should take lets
-/// others run: with fewer free processors than threads, the one waited for may need this very processor.
+/// Where the threads of a team wait for each other. A thread that waits longer than a phase should take sleeps:
+/// with fewer free processors than threads, the one waited for may need this very processor.
 class Meeting {
  public:
   void wait(int count);  ///< until `count` threads are here
