@@ -9,7 +9,7 @@
 namespace retnet::kernels {
 namespace {
 
-/// Rows of a block. Packing a block of keys and values costs about as much as multiplying it with 8 queries.
+/// Rows of a block. Many queries share the packing of a block of keys and values.
 constexpr std::int64_t kQueries = 128, kKeys = 64;
 
 /// Computes with one head of one sequence, in the calling thread's scratch.
