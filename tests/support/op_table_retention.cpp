@@ -103,7 +103,7 @@ void add_retention(std::vector<Operation>& table) {
       op.name = std::string(parallel ? "parallel " : "") + "retention" +
                 (normalized ? " with normalised scores" : "");
       op.declared = {parallel ? "retention_parallel(RetentionInputs)" : "retention(RetentionInputs)",
-                     "retention_grad(RetentionInputs, RetentionOutputs, Tensor, bool)"};
+                     "retention_grad(RetentionInputs, RetentionOutputs, Tensor, bool, RetentionMemory)"};
       op.cases = normalized ? normalized_cases : plain_cases;
       op.function = [run](const std::vector<Variable>& x) {
         std::vector<Tensor> values;
