@@ -1,6 +1,6 @@
 // Functions that do in one pass over memory what several of the others do, and that the network's layers are
-// made of. What a later product needs of their results is computed again by backward() rather than kept: see
-// record().
+// made of. What a later product needs of a norm's results is computed again by backward() rather than kept:
+// see record().
 
 #include "autograd/functions.h"
 
@@ -40,7 +40,8 @@ Variable group_norm(const Variable& x, const Variable& weight, const Variable& b
       [in, statistics, positions = inputs.positions](const Tensor& dy) {
         return picked(group_norm_grad(in, statistics, dy), positions);
       },
-      [in] { return group_norm(in).y; });
+      gate.defined() ? Recipe()
+                     : [in] { return group_norm(in).y; });  // a gate's exponentials cost more than memory
 }
 
 Variable linear(const Variable& x, const Variable& weight, const Variable& residual) {
@@ -59,13 +60,11 @@ Variable linear(const Variable& x, const Variable& weight, Activation activation
   if (activation == Activation::none) return linear(x, weight);
   // y = act(h), h = x W^T:  dh = dy act'(h), and then as above
   const Activated out = linear(x.value(), weight.value(), activation);
-  return record(
-      "linear", out.y, {x, weight},
-      [x = x.recipe(), weight = weight.value(), pre = out.pre, activation](const Tensor& dy) {
-        const Tensor dpre = activate_grad(activation, pre, dy);
-        return std::vector<Tensor>{matmul(dpre, weight), linear_weight_grad(dpre, x())};
-      },
-      [pre = out.pre, activation] { return activate(activation, pre); });
+  return record("linear", out.y, {x, weight},
+                [x = x.recipe(), weight = weight.value(), pre = out.pre, activation](const Tensor& dy) {
+                  const Tensor dpre = activate_grad(activation, pre, dy);
+                  return std::vector<Tensor>{matmul(dpre, weight), linear_weight_grad(dpre, x())};
+                });
 }
 
 Variable activate(Activation activation, const Variable& x) {

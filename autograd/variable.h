@@ -70,7 +70,7 @@ class Variable {
 /// @param recipe  optional: computes y again, bit for bit, from tensors that are kept anyway. A rule that
 /// needs
 ///                y later should then keep Variable::recipe() and not y; worth it for passes over memory that
-///                are cheap beside a matrix product, such as norms and gates.
+///                are cheap beside a matrix product, such as norms.
 Variable record(const char* op, const Tensor& y, const std::vector<Variable>& inputs, GradientRule rule,
                 Recipe recipe = {});
 

@@ -130,10 +130,8 @@ Variable MultiScaleRetention::fused(const Variable& x, RetentionState& state,
   state = fused_final_state(x, state, s.outputs, N);
   for (const std::vector<double>& head : sums) state.s.push_back(head.back());
   s.outputs.S = s.outputs.z = Tensor();
-  return record(
-      "multi_scale_retention", y, inputs,
-      [s, x = x.recipe()](const Tensor& dy) { return gradient(s, x, dy); },
-      [norm = s.norm] { return group_norm(norm).y; });
+  return record("multi_scale_retention", y, inputs,
+                [s, x = x.recipe()](const Tensor& dy) { return gradient(s, x, dy); });
 }
 
 /// The final state as a function of x, the weights and the state before. Training never asks for its
