@@ -1,12 +1,12 @@
 # The commands a person types. Each one installs what it lacks (Debian and Ubuntu), builds, and does its work.
 #
-#   make demo       train on the bundled text for about two minutes, evaluate, write a sample
-#   make test       build everything and run all tests
-#   make docs       build the documentation site into build/release/docs/html
-#   make bench      measure this machine, and beside PyTorch where PYTHON has it
-#   make instructions   count the instructions of a training step and of a decoded token
-#   make install    install the program and the library (PREFIX=/usr/local)
-#   make clean      remove what was built
+#   make demo          train on the bundled text for about two minutes, evaluate, write a sample
+#   make test          build everything and run all tests
+#   make docs          build the documentation site into build/release/docs/html
+#   make bench         measure this machine, and beside PyTorch where PYTHON has it
+#   make instructions  count the instructions of a training step and of a decoded token
+#   make install       install the program and the library (PREFIX=/usr/local)
+#   make clean         remove what was built
 
 BUILD  ?= build/release
 OUT     = runs/demo
@@ -51,11 +51,15 @@ docs:
 	cmake --build $(BUILD) --target docs
 
 bench: build
+	@$(PACKAGES) bench
 	@mkdir -p $(BENCH)
 	$(RETNET) bench --preset tiny --preset small --form chunkwise --save $(BENCH)/retnet.jsonl
 	python3 train/bench_roofline.py $(BENCH)/retnet.jsonl $(BENCH)/roofline.svg
 	python3 train/bench_compare.py --program $(RETNET) --torch-python "$(PYTHON)" --torch-script $(TORCH_SCRIPT) --out $(BENCH)
 
+# A build that counts the same on every machine: valgrind knows no AVX-512, and a native build may use it.
+instructions: BUILD = build/portable
+instructions: CMAKE_FLAGS += -DRETNET_NATIVE=OFF
 instructions: build
 	@$(PACKAGES) instructions
 	python3 train/bench_instructions.py --program $(RETNET) --out $(BENCH)

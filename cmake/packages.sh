@@ -2,16 +2,17 @@
 # Installs what `make build`, `make test`, `make docs`, .. needs and this machine lacks, on Debian and Ubuntu; elsewhere,
 # or without the right to install, says what to install.
 #
-# usage: packages.sh build|test|docs|instructions
+# usage: packages.sh build|test|docs|bench|instructions
 set -eu
 
 build="g++ cmake libcli11-dev nlohmann-json3-dev catch2"
 case "${1:-}" in
   build) wanted="$build" ;;
   test)  wanted="$build doxygen python3" ;;
-  instructions) wanted="$build python3 valgrind" ;;
   docs)  wanted="$build doxygen doxygen-awesome-css libjs-mathjax" ;;
-  *)     echo "usage: packages.sh build|test|docs|instructions" >&2; exit 2 ;;
+  bench) wanted="$build python3" ;;
+  instructions) wanted="$build python3 valgrind" ;;
+  *)     echo "usage: packages.sh build|test|docs|bench|instructions" >&2; exit 2 ;;
 esac
 
 # What a package is wanted for: a command, or a header in the usual places.

@@ -20,9 +20,9 @@ import sys
 OPENBLAS = "/usr/lib/*/openblas-openmp"
 
 
-def cases(only, quick):
+def cases(only, presets, quick):
     """(section, name, arguments of ours, case of ours, list of arguments of PyTorch): of the last the best counts."""
-    for preset in ("tiny",) if quick else ("tiny", "small"):
+    for preset in ("tiny",) if quick else presets:
         forms = [["--form", "parallel"], ["--form", "chunkwise"]]
         if "training" in only:
             steps = ["--mode", "train", "--steps", "3" if quick else "8", "--warmup", "2"]
@@ -85,7 +85,7 @@ def memory(program, threads, preset):
 
 def compare(a, torch):
     results = []
-    for section, name, flags, case, variants in cases(a.only, a.quick):
+    for section, name, flags, case, variants in cases(a.only, a.preset, a.quick):
         preset = name.split(",")[0]
         mine, theirs = [], [[] for _ in variants]
         for _ in range(a.rounds):
@@ -123,6 +123,7 @@ def main():
     parser.add_argument("--torch-python", default=sys.executable, help="a Python with PyTorch")
     parser.add_argument("--torch-script", default=os.path.join(os.path.dirname(os.path.abspath(__file__)), "bench_torch.py"))
     parser.add_argument("--only", nargs="+", choices=("training", "decode", "forward"), default=("training", "decode", "forward"))
+    parser.add_argument("--preset", nargs="+", choices=("tiny", "small"), default=("tiny", "small"))
     parser.add_argument("--out", default="build/bench", help="folder to write to")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each, in turns; their median counts")
     parser.add_argument("--threads", type=int, default=os.cpu_count())

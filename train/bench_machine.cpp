@@ -29,13 +29,13 @@ double best_seconds(double budget, Body&& body) {
     return std::chrono::duration<double>(Clock::now() - begin).count();
   };
   std::int64_t calls = 1;
-  while (seconds_of(calls) < kSample) calls *= 2;
-  double best = seconds_of(calls), total = best;
-  while (total < budget) {
+  double best = seconds_of(calls);  // of one call
+  for (double total = 0; total < budget;) {
     const double seconds = seconds_of(calls);
-    best = std::min(best, seconds), total += seconds;
+    best = std::min(best, seconds / static_cast<double>(calls)), total += seconds;
+    if (seconds < kSample) calls *= 2;
   }
-  return best / static_cast<double>(calls);
+  return best;
 }
 
 double measure_flops(double budget) {

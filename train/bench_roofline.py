@@ -61,8 +61,9 @@ def roofs(peak, reads):
         parts.append(f'<path class="{"roof" if name == "L2" else "low"}" d="M{x0:.1f} {y0:.1f}L{x1:.1f} {y1:.1f}"/>')
         middle = first * 1.6
         x, y = at(middle, middle * rate)
+        y += -6 if name == "L2" else 17  # above its line, or below it
         angle = -math.degrees(math.atan2(y0 - y1, x1 - x0))
-        parts.append(text(x, y - 6, f"{name} {rate:.0f} GB/s", extra=f' transform="rotate({angle:.1f} {x:.1f} {y - 6:.1f})"'))
+        parts.append(text(x, y, f"{name} {rate:.0f} GB/s", extra=f' transform="rotate({angle:.1f} {x:.1f} {y:.1f})"'))
     (x0, y), (x1, _) = at(peak / max(reads.values()), peak), at(X_RANGE[1], peak)
     parts.append(f'<path class="roof" d="M{x0:.1f} {y:.1f}H{x1:.1f}"/>')
     parts.append(text(x1, y - 7, f"peak of f32 multiply-adds, {peak:.0f} GFLOP/s", "end"))
@@ -97,7 +98,7 @@ def main():
     peak = machine["f32 multiply-adds, peak"]
     reads = {case.removeprefix("reads from "): value for case, value in machine.items() if case.startswith("reads")}
     first = lines[[line["what"] for line in lines].index("machine")]
-    title = f"Roofline, {first['threads']} threads, {first['instructions']}"
+    title = f"Roofline, {first['threads']} thread{'' if first['threads'] == 1 else 's'}, {first['instructions']}"
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" role="img">',
              f"<title>{title}</title>", f"<style>{STYLE}</style>", text(LEFT, 24, title, css="h")]
     parts += axes() + roofs(peak, reads) + points(lines) + ["</svg>"]

@@ -25,6 +25,7 @@ std::int64_t reach(const Config& config, Form form, std::int64_t length);
 /// @name Sections
 /// Each reports its cases as they are measured.
 /// @{
+
 /// The most memory that training and reading a text take, of the whole process: each case in a process of its
 /// own. Must come first, while the program is still small and has not begun to use threads.
 void bench_memory(Report& report, const BenchOptions& options);

@@ -6,7 +6,7 @@ cmake_minimum_required(VERSION 3.22)
 include(${CMAKE_CURRENT_LIST_DIR}/text.cmake)
 
 file(GLOB pages ${ROOT}/docs/*.md)
-foreach(name README CONTRIBUTING)
+foreach(name README CONTRIBUTING kernels/README)
   if(EXISTS ${ROOT}/${name}.md)
     list(APPEND pages ${ROOT}/${name}.md)
   endif()
