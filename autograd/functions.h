@@ -82,6 +82,7 @@ Variable rotate(const Variable& x, const Tensor& cosines, const Tensor& sines); 
 
 /// @name Fused: what layers are made of, in one pass over memory each; f32 and f64
 /// @{
+
 /// Gradient: @eq{G5}, and for the gate @eq{G6} or @eq{G7}. Undefined variables stand for what there is not.
 Variable group_norm(const Variable& x, const Variable& weight, const Variable& bias, const Variable& gate,
                     const GroupNormOptions& options);

@@ -166,10 +166,11 @@ std::vector<Tensor> group_norm_grad(const GroupNormInputs& in, const GroupNormOu
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& residual = Tensor());
 /// dW [out, in] of linear(): dy^T x, summed over all rows.
 Tensor linear_weight_grad(const Tensor& dy, const Tensor& x);
-/// x W^T, and the same through an activation.
+/// What linear() with an activation computes and its gradient needs.
 struct Activated {
-  Tensor pre, y;
+  Tensor pre, y;  ///< x W^T, and act(pre)
 };
+/// act(x W^T), applied as the product is stored.
 Activated linear(const Tensor& x, const Tensor& weight, Activation activation);
 Tensor activate(Activation activation, const Tensor& x);  ///< act(x), x itself for none
 Tensor activate_grad(Activation activation, const Tensor& x, const Tensor& dy);  ///< dy act'(x)
