@@ -103,7 +103,7 @@ Config config_from_json(const Json& json, const std::string& source);
 template <class C, class Visit>
 void for_each_field(C& c, Visit&& visit) {
   visit("vocab", c.vocab, "number of tokens");
-  visit("d_model", c.d_model, "width of the residual stream");
+  visit("d_model", c.d_model, "width of the residual stream; other widths not given follow it");
   visit("layers", c.layers, "number of blocks");
   visit("heads", c.heads, "retention heads; must divide key_width and value_width");
   visit("key_width", c.key_width, "width of queries and keys over all heads");

@@ -74,7 +74,7 @@ Tensor read_prompt(const RetNet& model, const std::vector<std::int32_t>& prompt,
 
 void SamplingOptions::validate() const {
   require(temperature >= 0 && std::isfinite(temperature), "sample",
-          "the temperature must be at least 0, got ", temperature);
+          "the temperature must be at least 0 and finite, got ", temperature);
   require(top_k >= 0, "sample", "top_k must be at least 0, got ", top_k);
   require(top_p > 0 && top_p <= 1, "sample", "top_p must be in (0, 1], got ", top_p);
 }

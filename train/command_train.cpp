@@ -1,5 +1,6 @@
 #include <unistd.h>
 
+#include <algorithm>
 #include <iostream>
 #include <memory>
 
@@ -41,6 +42,22 @@ void read_base(const Given& given, Run& run) {
     fields_from_json(run.config, read_json(given.config_file), printable(given.config_file));
 }
 
+// The widths of the paper's block that nobody gave, after a d_model that somebody did: keys as wide as the
+// residual stream, values and the feed-forward network twice as wide.
+void follow_d_model(const Given& given, Config& config) {
+  std::vector<std::string> keys;
+  for (const Override& flag : given.config) keys.push_back(flag.key);
+  if (!given.config_file.empty()) {
+    const Json file = read_json(given.config_file);
+    for (const Json::Member& member : file.items()) keys.push_back(member.key);
+  }
+  const auto has = [&](const char* key) { return std::find(keys.begin(), keys.end(), key) != keys.end(); };
+  if (!has("d_model")) return;
+  if (!has("key_width")) config.key_width = config.d_model;
+  if (!has("value_width")) config.value_width = 2 * config.d_model;
+  if (!has("ffn_width")) config.ffn_width = 2 * config.d_model;
+}
+
 Run make_run(const Given& given) {
   Run run;
   run.resume = given.resume, run.quiet = given.quiet;
@@ -49,6 +66,7 @@ Run make_run(const Given& given) {
   if (!given.data.empty()) run.data = given.data;
   if (given.config.empty() && !given.config_file.empty()) run.config.validate();  // then the file is at fault
   apply(given.config, run.config);
+  if (!run.resume) follow_d_model(given, run.config);
   apply(given.settings, run.settings);
   try {
     run.config.validate();

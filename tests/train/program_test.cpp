@@ -117,6 +117,7 @@ TEST_CASE("Wrong usage is named, with the nearest name, and exits with 2", "[pro
            {"train --key-width 100 --heads 4", "key_width / heads must be even"},
            {"train --layers 0", "layers must be in 1"},
            {"train --d-model -8", "d_model must be in 1"},
+           {"train --d-model 17", "heads must divide key_width, got 4 heads and key_width 17"},
            {"train --chunk 0", "chunk must be in 1"},
            {"train --window 0", "window must be in 1"},
            {"train --batch -1", "batch must be in 1"},
@@ -165,8 +166,9 @@ TEST_CASE("Data that cannot be trained on is named, and no run is begun", "[prog
   CHECK(place.problem("train --data folder" + flags, 1, "folder") == "");
   CHECK(place.problem("train --data pipe" + flags, 1, "pipe") == "");
   CHECK(place.problem("train --data data.txt --device hip" + flags, 1, "is not in this build") == "");
-  CHECK(place.problem("train --data data.txt --d-model 524288 --ffn-width 524288 --out runs/new", 1,
-                      "GiB to be trained") == "");
+  CHECK(place.problem("train --data data.txt --d-model 524288 --key-width 128 --value-width 256 --ffn-width "
+                      "524288 --out runs/new",
+                      1, "GiB to be trained") == "");
   CHECK(place.problem("eval --model runs/good --data missing.txt", 1, "missing.txt") == "");
   CHECK(place.problem("generate --model runs/good --prompt-file empty.txt", 1,
                       "empty.txt: the file is empty") == "");
