@@ -58,9 +58,9 @@ inline Matmul product(Index m, Index n, Index k, bool ta = false, bool tb = fals
 inline Index extent(Index rows, Index row, Index columns, Index column) {
   return rows * columns == 0 ? 0 : (rows - 1) * row + (columns - 1) * column + 1;
 }
-Index a_extent(const Matmul& s) { return extent(s.m, s.a_row, s.k, s.a_col); }
-Index b_extent(const Matmul& s) { return extent(s.k, s.b_row, s.n, s.b_col); }
-Index c_extent(const Matmul& s) { return extent(s.m, s.c_row, s.n, 1); }
+inline Index a_extent(const Matmul& s) { return extent(s.m, s.a_row, s.k, s.a_col); }
+inline Index b_extent(const Matmul& s) { return extent(s.k, s.b_row, s.n, s.b_col); }
+inline Index c_extent(const Matmul& s) { return extent(s.m, s.c_row, s.n, 1); }
 
 /// Adds a batch dimension in front; a step of 0 repeats the operand.
 inline void add_batch(Matmul& s, Index size, Index a_step, Index b_step, Index c_step) {
