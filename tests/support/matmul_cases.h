@@ -17,11 +17,11 @@ using Index = std::int64_t;
 
 /// Largest error, relative to the sum of |a| |b|: a bound per dtype, about ten times what is measured.
 template <class T>
-constexpr double kTolerance = 1e-6;
+inline constexpr double kTolerance = 1e-6;
 template <>
-constexpr double kTolerance<double> = 1e-13;
+inline constexpr double kTolerance<double> = 1e-13;
 template <>
-constexpr double kTolerance<bf16> = 1e-2;
+inline constexpr double kTolerance<bf16> = 1e-2;
 
 /// Elements between -1 and 1, the same for the same seed; vectors of exactly the size that the product may
 /// touch, so that AddressSanitizer sees every step too far.
