@@ -3,8 +3,10 @@
 #pragma once
 
 #if __has_include(<catch2/catch_test_macros.hpp>)
+#include <catch2/catch_approx.hpp>
 #include <catch2/catch_message.hpp>
 #include <catch2/catch_test_macros.hpp>
+using Catch::Approx;
 #else
 #include <catch2/catch.hpp>
 #endif
