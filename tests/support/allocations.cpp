@@ -10,6 +10,21 @@ std::atomic<std::int64_t> calls{0};
 
 std::int64_t retnet::test::allocations() { return calls; }
 
+// AddressSanitizer has new and delete of its own, which must not be mixed with others.
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define RETNET_TEST_OWN_NEW 0
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+#define RETNET_TEST_OWN_NEW 0
+#elif !defined(RETNET_TEST_OWN_NEW)
+#define RETNET_TEST_OWN_NEW 1
+#endif
+
+bool retnet::test::allocations_are_counted() { return RETNET_TEST_OWN_NEW == 1; }
+
+#if RETNET_TEST_OWN_NEW
 // The other forms of new and delete, but those for over-aligned types, end in these.
 void* operator new(std::size_t bytes) {
   ++calls;
@@ -18,3 +33,4 @@ void* operator new(std::size_t bytes) {
 }
 void operator delete(void* block) noexcept { std::free(block); }
 void operator delete(void* block, std::size_t) noexcept { std::free(block); }
+#endif

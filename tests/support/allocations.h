@@ -10,4 +10,7 @@ namespace retnet::test {
 /// memory_stats().
 std::int64_t allocations();
 
+/// False under AddressSanitizer, where they are not counted and the number stays 0.
+bool allocations_are_counted();
+
 }  // namespace retnet::test
