@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <stdexcept>
 
 namespace retnet::kernels {
 
@@ -12,6 +13,14 @@ struct Cpu {};
 /// Runs on a GPU, in one HIP stream; the overloads exist only in builds with `RETNET_GPU` set.
 struct Hip {
   void* stream = nullptr;  ///< a `hipStream_t`; null is the default stream
+  /// Where a kernel gets memory of the device for the length of a call, and returns it.
+  void* (*take)(std::int64_t bytes) = nullptr;
+  void (*give_back)(void* memory, std::int64_t bytes) = nullptr;
+};
+
+/// What a kernel, or the runtime beneath it, reports: out of memory, a wrong architecture, a failed launch.
+struct DeviceError : std::runtime_error {
+  using std::runtime_error::runtime_error;
 };
 
 /// The largest number of dimensions a tensor, and so a strided kernel, can have.

@@ -1,0 +1,69 @@
+/// @file
+/// The HIP runtime for the .hip sources; on NVIDIA, CUDA's names for what they use of it.
+#pragma once
+
+#if defined(__CUDACC__)
+#include <cuda_runtime.h>
+#define hipError_t cudaError_t
+#define hipSuccess cudaSuccess
+#define hipErrorOutOfMemory cudaErrorMemoryAllocation
+#define hipErrorNoDevice cudaErrorNoDevice
+#define hipErrorNoBinaryForGpu cudaErrorNoKernelImageForDevice
+#define hipGetErrorString cudaGetErrorString
+#define hipGetLastError cudaGetLastError
+#define hipStream_t cudaStream_t
+#define hipMalloc cudaMalloc
+#define hipFree cudaFree
+#define hipMemcpyAsync cudaMemcpyAsync
+#define hipMemcpyHostToDevice cudaMemcpyHostToDevice
+#define hipMemcpyDeviceToHost cudaMemcpyDeviceToHost
+#define hipMemcpyDeviceToDevice cudaMemcpyDeviceToDevice
+#define hipMemsetAsync cudaMemsetAsync
+#define hipStreamSynchronize cudaStreamSynchronize
+#define hipDeviceSynchronize cudaDeviceSynchronize
+#define hipGetDeviceCount cudaGetDeviceCount
+#define hipGetDeviceProperties cudaGetDeviceProperties
+#define hipDeviceProp_t cudaDeviceProp
+#define hipFuncSetAttribute cudaFuncSetAttribute
+#define hipFuncAttributeMaxDynamicSharedMemorySize cudaFuncAttributeMaxDynamicSharedMemorySize
+#define hipEvent_t cudaEvent_t
+#define hipEventCreate cudaEventCreate
+#define hipEventRecord cudaEventRecord
+#define hipEventSynchronize cudaEventSynchronize
+#define hipEventElapsedTime cudaEventElapsedTime
+#define hipEventDestroy cudaEventDestroy
+#else
+#include <hip/hip_runtime.h>
+#endif
+
+#include "kernels/exec.h"
+
+namespace retnet::kernels {
+
+/// The stream that a call's work is queued in.
+inline hipStream_t stream_of(Hip hip) { return static_cast<hipStream_t>(hip.stream); }
+
+/// Memory of the device for the length of a call. Returned as soon as the last kernel that uses it is queued:
+/// whoever takes it next queues behind, in the same stream.
+class Scratch {
+ public:
+  Scratch(Hip hip, std::int64_t bytes) : hip_(hip), bytes_(bytes), data_(hip.take(bytes)) {}
+  ~Scratch() { hip_.give_back(data_, bytes_); }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+
+  template <class T>
+  T* as() const {
+    return static_cast<T*>(data_);
+  }
+
+ private:
+  Hip hip_;
+  std::int64_t bytes_;
+  void* data_;
+};
+
+/// After every launch. @throws DeviceError that names the kernel and what to do
+void check_launch(const char* kernel);
+
+}  // namespace retnet::kernels
