@@ -118,20 +118,6 @@ void run(Hip hip, const Matmul& s, T* c, const T* a, const T* b, const Epilogue&
   check_launch("matmul, second pass");
 }
 
-/// Tiles by the type of the sums. A double takes the place of two floats, so its large tile is smaller.
-template <class A>
-struct Tiles {
-  using Large = Tile<A, 128, 128, 8, 8>;
-  using Medium = Tile<A, 64, 64, 8, 4>;
-  using Small = Tile<A, 32, 32, 4, 2>;
-};
-template <>
-struct Tiles<double> {
-  using Large = Tile<double, 64, 64, 4, 4>;
-  using Medium = Tile<double, 64, 64, 8, 4>;
-  using Small = Tile<double, 32, 32, 4, 2>;
-};
-
 /// As many blocks as keep a large GPU busy, and the shortest slice of k that is worth a second pass.
 constexpr std::int64_t kManyBlocks = 256, kShortestSlice = 256;
 

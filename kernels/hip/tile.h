@@ -48,6 +48,20 @@ struct Tile {
   };
 };
 
+/// Tiles by the type of the sums. A double takes the place of two floats, so its large tile is smaller.
+template <class A>
+struct Tiles {
+  using Large = Tile<A, 128, 128, 8, 8>;
+  using Medium = Tile<A, 64, 64, 8, 4>;
+  using Small = Tile<A, 32, 32, 4, 2>;
+};
+template <>
+struct Tiles<double> {
+  using Large = Tile<double, 64, 64, 4, 4>;
+  using Medium = Tile<double, 64, 64, 8, 4>;
+  using Small = Tile<double, 32, 32, 4, 2>;
+};
+
 /// One operand X(i, p), from the tile's first row and depth on; elements with i >= rows count as 0.
 template <class T>
 struct Operand {
