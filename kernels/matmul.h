@@ -26,16 +26,30 @@ struct Matmul {
 template <class T>
 void matmul_naive(Cpu, const Matmul& s, T* c, const T* a, const T* b);
 
+/// On a GPU one thread computes one element, in accum_t<T>.
+template <class T>
+void matmul_naive(Hip, const Matmul& s, T* c, const T* a, const T* b);
+
+/// The step from there to matmul(): squares of A and B in shared memory.
+template <class T>
+void matmul_tiled(Hip, const Matmul& s, T* c, const T* a, const T* b);
+
 /// The same product, packed, blocked and vectorised. Each element of C is one sum over k in a fixed order
 /// that depends on k alone, so neither the number of threads nor m, n or the batch changes its bits.
 /// @tparam T float, double or bf16 (computed in float, rounded once)
 template <class T>
 void matmul(Cpu, const Matmul& s, T* c, const T* a, const T* b);
 
+/// On a GPU how a sum is formed depends on m, n, k and the batch, but on nothing else.
+template <class T>
+void matmul(Hip, const Matmul& s, T* c, const T* a, const T* b);
+
 /// The same, and what the epilogue makes of each finished sum is stored; see matmul_epilogue.h.
 /// @tparam Epilogue NoEpilogue, AddBias<T>, AddResidual<T>, Activate<Gelu, T> or Activate<Swish, T>
 template <class Epilogue, class T>
 void matmul(Cpu, const Matmul& s, T* c, const T* a, const T* b, const Epilogue& epilogue);
+template <class Epilogue, class T>
+void matmul(Hip, const Matmul& s, T* c, const T* a, const T* b, const Epilogue& epilogue);
 
 /// The same bits as matmul(), for many small products from inside of a parallel loop: runs on the calling
 /// thread, ignores the batch dimensions, and costs little beside the product itself.

@@ -41,12 +41,19 @@ struct RetentionOutput {
 /// Eq. (7). O(N C (dk + dv) + N dk dv) operations per head; a thread's scratch is O(C (C + dk + dv) + dk dv).
 template <class T>
 void retention(Cpu, const Retention<T>& s, const RetentionTensors<T>& in, const RetentionOutput<T>& out);
+/// On a GPU the scratch memory is N / C dk dv + N C numbers a head; a chunk of 64 to 128 is best for wide
+/// heads.
+template <class T>
+void retention(Hip, const Retention<T>& s, const RetentionTensors<T>& in, const RetentionOutput<T>& out);
 
 /// Eq. (5), with Eq. (7)'s term for what came before, as one chunk of N steps: s.chunk = N, so powers are
 /// gamma^0 .. gamma^N. O(N^2 (dk + dv)) operations per head, of which blocks of keys whose decays have all
 /// become 0 are left out; a thread's scratch does not depend on N.
 template <class T>
 void retention_parallel(Cpu, const Retention<T>& s, const RetentionTensors<T>& in,
+                        const RetentionOutput<T>& out);
+template <class T>
+void retention_parallel(Hip, const Retention<T>& s, const RetentionTensors<T>& in,
                         const RetentionOutput<T>& out);
 
 /// What the gradient is computed from, besides the inputs.
@@ -70,5 +77,31 @@ struct RetentionGradients {
 template <class T>
 void retention_grad(Cpu, const Retention<T>& s, const RetentionTensors<T>& in, const RetentionResults<T>& out,
                     const RetentionGradients<T>& to);
+template <class T>
+void retention_grad(Hip, const Retention<T>& s, const RetentionTensors<T>& in, const RetentionResults<T>& out,
+                    const RetentionGradients<T>& to);
+
+/// Distance between neighbours along batch and head of a single step's rows.
+struct RetentionStride {
+  std::int64_t batch = 0, head = 0;
+};
+
+/// One step of the recurrent form for all heads of a batch.
+template <class T>
+struct RetentionStep {
+  std::int64_t batch = 0, heads = 0, dk = 0, dv = 0;
+  RetentionStride q, k, v, o;
+  const T *q_n = nullptr, *k_n = nullptr, *v_n = nullptr;  ///< [B, H, dk or dv], laid out as above
+  const T* gamma = nullptr;                                ///< [H]
+  const T* root_s = nullptr;                               ///< sqrt(s_n) [H]; null: c = 1
+  const T *S_before = nullptr, *z_before = nullptr;        ///< [B, H, dk, dv] and [B, H, dk], dense
+  T* o_n = nullptr;                                        ///< [B, H, dv]; may be v_n
+  T *S = nullptr, *z = nullptr;  ///< after the step. S may be S_before; z must not be z_before
+};
+
+/// S_n = gamma S_(n-1) + k_n^T v_n and o_n = q_n S_n / c_n, Eq. (6), (R2) and (R4), in one kernel that reads
+/// and writes the state once: 3 dk dv multiply-adds a head.
+template <class T>
+void retention_step(Hip, const RetentionStep<T>& s);
 
 }  // namespace retnet::kernels

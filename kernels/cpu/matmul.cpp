@@ -18,7 +18,7 @@
 #include <memory>
 
 #include "kernels/cpu/bands.h"
-#include "kernels/cpu/matmul_batch.h"
+#include "kernels/matmul_batch.h"
 #include "kernels/cpu/matmul_isa.h"
 #include "kernels/parallel.h"
 

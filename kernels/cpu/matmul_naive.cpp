@@ -1,4 +1,4 @@
-#include "kernels/cpu/matmul_batch.h"
+#include "kernels/matmul_batch.h"
 
 namespace retnet::kernels {
 

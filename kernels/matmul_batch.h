@@ -7,7 +7,7 @@
 namespace retnet::kernels {
 
 /// Number of matrices in the batch; 1 when there are no batch dimensions.
-inline std::int64_t batch_count(const Matmul& s) {
+RN_HD inline std::int64_t batch_count(const Matmul& s) {
   std::int64_t count = 1;
   for (int d = 0; d < s.batch_rank; ++d) count *= s.batch[d];
   return count;
@@ -19,7 +19,7 @@ struct BatchOffset {
 };
 
 /// Offsets of member `index`, 0 <= index < batch_count(s); the last batch dimension varies fastest.
-inline BatchOffset batch_offset(const Matmul& s, std::int64_t index) {
+RN_HD inline BatchOffset batch_offset(const Matmul& s, std::int64_t index) {
   BatchOffset offset;
   for (int d = s.batch_rank; d-- > 0; index /= s.batch[d]) {
     const std::int64_t i = index % s.batch[d];
