@@ -25,9 +25,11 @@ function(retnet_amd_objects)
       OUTPUT ${object} DEPENDS ${source} DEPFILE ${object}.d VERBATIM COMMENT "Building HIP object hip/${name}.o"
       COMMAND ${RETNET_HIPCC} ${architectures} ${hip_options} -std=c++17 -Wall -Wextra -fPIC -I${PROJECT_SOURCE_DIR}
               -MD -MF ${object}.d -c ${source} -o ${object})
+    list(APPEND objects ${object})
     target_sources(retnet_kernels PRIVATE ${object})
     set_source_files_properties(${object} PROPERTIES EXTERNAL_OBJECT ON GENERATED ON)
   endforeach()
+  add_custom_target(retnet_hip DEPENDS ${objects})
   target_link_libraries(retnet_kernels PUBLIC ${RETNET_HIP_RUNTIME})
 endfunction()
 

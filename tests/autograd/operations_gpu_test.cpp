@@ -19,7 +19,7 @@ double allowed(Dtype dtype) {
     case Dtype::f32:
       return 1e-7;
     default:
-      return 1e-4;  // sums that differ in their last bit in float may be neighbours in bf16: 2^-8 apart
+      return 1e-3;  // the CPU rounds the gradient of an embedding after every addition, the GPU once
   }
 }
 
@@ -101,7 +101,7 @@ TEST_CASE("Law 4 on the GPU: gradient rules agree with central differences",
       for (const Case& shapes : op.cases(n)) {
         INFO(op.name << ", size " << n);
         GradcheckOptions options;
-        options.most_elements = 5;
+        options.most_elements = 40;
         const std::string problem =
             gradient_problem(op.function, all_on_gpu(inputs_of(op, shapes, Layout::dense)), options);
         const bool expected = n < op.informative && problem.find("can prove nothing") != std::string::npos;

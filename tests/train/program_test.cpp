@@ -166,7 +166,7 @@ TEST_CASE("Data that cannot be trained on is named, and no run is begun", "[prog
   CHECK(place.problem("train --data short.txt" + flags, 1, "a window of 16 needs 17 bytes") == "");
   CHECK(place.problem("train --data folder" + flags, 1, "folder") == "");
   CHECK(place.problem("train --data pipe" + flags, 1, "pipe") == "");
-  if (!kHasGpu)
+  if (!retnet::kHasGpu)
     CHECK(place.problem("train --data data.txt --device hip" + flags, 1, "is not in this build") == "");
   CHECK(place.problem("train --data data.txt --d-model 524288 --key-width 128 --value-width 256 --ffn-width "
                       "524288 --out runs/new",
