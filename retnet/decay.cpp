@@ -1,7 +1,9 @@
 #include "retnet/decay.h"
 
 #include <cmath>
+#include <tuple>
 
+#include "retnet/memo.h"
 #include "tensor/ops.h"
 
 namespace retnet {
@@ -49,12 +51,24 @@ DecayTables decay_tables(const std::vector<double>& gamma, std::int64_t n, Dtype
           table(whole, {heads, 1, 1})};
 }
 
-Tensor decay_powers(const std::vector<double>& gamma, std::int64_t n, Dtype dtype, Device device) {
+namespace {
+
+Tensor make_powers(const std::vector<double>& gamma, std::int64_t n, Dtype dtype, Device device) {
   std::vector<double> powers;
   for (const double gamma_h : gamma)
     for (std::int64_t i = 0; i <= n; ++i) powers.push_back(std::pow(gamma_h, static_cast<double>(i)));
   const Shape shape{static_cast<std::int64_t>(gamma.size()), n + 1};
   return astype(Tensor::from(powers, shape), dtype).to(device);
+}
+
+}  // namespace
+
+Tensor decay_powers(const std::vector<double>& gamma, std::int64_t n, Dtype dtype, Device device) {
+  if (device == Device::cpu) return make_powers(gamma, n, dtype, device);
+  // To copy the table to a GPU takes longer than to compute it.
+  using Key = std::tuple<std::vector<double>, std::int64_t, Dtype, Device>;
+  thread_local Memo<Key, Tensor> memo;
+  return memo({gamma, n, dtype, device}, [&] { return make_powers(gamma, n, dtype, device); });
 }
 
 std::vector<std::vector<double>> decay_sums(const std::vector<double>& gamma,

@@ -136,11 +136,12 @@ void draw_tokens(Tensor logits, std::int64_t count, Sampler& sampler,
   }
 }
 
-/// The model itself in the recurrent form, on its device: the decoder's packed weights are for the CPU.
+/// The logits after one more token, from the model itself on its device: the decoder's packed weights are for
+/// the CPU. A chunk of one token is a step of the recurrent form, and runs fused.
 Tensor recurrent_step(const RetNet& model, std::int32_t token, ModelState& state) {
   const NoGrad no_grad;
   ForwardOptions options;
-  options.form.form = Form::recurrent;
+  options.form.form = Form::chunkwise;
   const Tensor tokens = Tensor::from(std::vector<std::int32_t>{token}, {1, 1});
   return reshape(model.forward(tokens, state, options).value(), {model.config().vocab});
 }

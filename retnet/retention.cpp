@@ -1,8 +1,10 @@
 #include "retnet/retention.h"
 
 #include <cmath>
+#include <tuple>
 
 #include "autograd/functions.h"
+#include "retnet/memo.h"
 
 namespace retnet {
 
@@ -47,14 +49,25 @@ void check_retention(const char* op, const Variable& q, const Variable& k, const
           "; start with initial_state() or with a state that another form returned");
 }
 
-Tensor root_of(const std::vector<std::vector<double>>& s, const RetentionOptions& options, Dtype dtype,
-               Device device) {
-  if (options.score_norm == ScoreNorm::none) return {};
+namespace {
+
+Tensor make_roots(const std::vector<std::vector<double>>& s, Dtype dtype, Device device) {
   std::vector<double> roots;
   for (const std::vector<double>& head : s)
     for (const double value : head) roots.push_back(std::sqrt(value));
   const Shape shape{static_cast<std::int64_t>(s.size()), static_cast<std::int64_t>(s[0].size()), 1};
   return astype(Tensor::from(roots, shape), dtype).to(device);
+}
+
+}  // namespace
+
+Tensor root_of(const std::vector<std::vector<double>>& s, const RetentionOptions& options, Dtype dtype,
+               Device device) {
+  if (options.score_norm == ScoreNorm::none) return {};
+  if (device == Device::cpu) return make_roots(s, dtype, device);
+  // All layers ask for the same roots, and to copy them to a GPU takes longer than to compute them.
+  thread_local Memo<std::tuple<std::vector<std::vector<double>>, Dtype, Device>, Tensor> memo;
+  return memo({s, dtype, device}, [&] { return make_roots(s, dtype, device); });
 }
 
 // [score-divisor]

@@ -82,7 +82,8 @@ class ListOnDevice {
   Scratch memory_;
 };
 
-/// After every launch. @throws DeviceError that names the kernel and what to do
+/// After every launch. A kernel that fails while it runs shows at the next call of the runtime; with
+/// RETNET_GPU_CHECK=1 in the environment, here. @throws DeviceError that names the kernel and what to do
 void check_launch(const char* kernel);
 
 }  // namespace retnet::kernels

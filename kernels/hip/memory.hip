@@ -1,6 +1,7 @@
 #include "kernels/memory.h"
 
 #include <cstdio>
+#include <cstdlib>
 
 #include "kernels/hip/hip.h"
 
@@ -15,7 +16,15 @@ void require_success(const char* call, hipError_t error, const char* advice) {
 }
 
 constexpr const char* kNoDevice = "; this needs a GPU and its driver, else use the device cpu";
-constexpr const char* kFailedBefore = "; a kernel queued before may be at fault";
+constexpr const char* kFailedBefore =
+    "; a kernel queued before has failed: run again with RETNET_GPU_CHECK=1 in the environment to learn "
+    "which";
+
+/// True iff the host waits for each kernel, so that one that fails is named.
+bool waits_for_each() {
+  static const bool on = std::getenv("RETNET_GPU_CHECK") != nullptr;
+  return on;
+}
 
 /// "gfx90a", or "sm_90".
 std::string architecture(const hipDeviceProp_t& properties) {
@@ -47,7 +56,8 @@ std::string rebuild(const hipDeviceProp_t& device) {
 }  // namespace
 
 void check_launch(const char* kernel) {
-  const hipError_t error = hipGetLastError();
+  hipError_t error = hipGetLastError();
+  if (error == hipSuccess && waits_for_each()) error = hipDeviceSynchronize();
   if (error == hipSuccess) return;
   const std::string prefix = std::string(kernel) + ": ";
   if (error == hipErrorNoDevice) require_success(kernel, error, kNoDevice);
@@ -58,7 +68,7 @@ void check_launch(const char* kernel) {
   }
   if (error == hipErrorOutOfMemory)
     throw DeviceError(prefix + "the GPU is out of memory; use a smaller batch, window or model");
-  throw DeviceError(prefix + hipGetErrorString(error) + kFailedBefore);
+  throw DeviceError(prefix + hipGetErrorString(error) + (waits_for_each() ? "" : kFailedBefore));
 }
 
 void* allocate(Hip, std::int64_t bytes) {
