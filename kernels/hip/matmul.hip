@@ -56,10 +56,11 @@ struct Grid {
 };
 
 /// One tile of C, or of one slice's sums [slices, batch, m, n] if `sliced` is not null.
-template <class Tile, class T, class Epilogue>
-__global__ __launch_bounds__(Tile::kThreads, 2) void product(Matmul s, Grid grid, const T* a, const T* b,
-                                                             StoreProduct<T, Epilogue> store,
-                                                             typename Tile::Sum* sliced) {
+template <class Tile, Along Left, Along Right, class T, class Epilogue>
+__global__ __launch_bounds__(Tile::kThreads, Tile::kBlocks) void product(Matmul s, Grid grid, const T* a,
+                                                                         const T* b,
+                                                                         StoreProduct<T, Epilogue> store,
+                                                                         typename Tile::Sum* sliced) {
   __shared__ typename Tile::Shared shared;
   std::int64_t index = blockIdx.x;
   const std::int64_t j = index % grid.across * Tile::kColumns;
@@ -67,10 +68,12 @@ __global__ __launch_bounds__(Tile::kThreads, 2) void product(Matmul s, Grid grid
   const std::int64_t i = index % grid.down * Tile::kRows, member = index / grid.down;
   const std::int64_t first = member / grid.batch * grid.slice;
   const BatchOffset at = batch_offset(s, member % grid.batch);
-  const Operand<T> left(a + at.a + i * s.a_row + first * s.a_col, s.a_row, s.a_col, s.m - i);
-  const Operand<T> right(b + at.b + j * s.b_col + first * s.b_row, s.b_col, s.b_row, s.n - j);
+  const Operand<T, Left> left(a + at.a + i * s.a_row + first * s.a_col, s.a_row, s.a_col, s.m - i);
+  const Operand<T, Right> right(b + at.b + j * s.b_col + first * s.b_row, s.b_col, s.b_row, s.n - j);
   Sums<Tile> sums;
-  multiply(sums, shared, left, right, s.k - first < grid.slice ? s.k - first : grid.slice);
+  Multiplier<Tile, Operand<T, Left>, Operand<T, Right>> multiplier(shared);
+  multiplier.begin(left, right, s.k - first < grid.slice ? s.k - first : grid.slice);
+  multiplier.multiply(sums);
   sums.for_each_run([&](int y, int x, typename Tile::Sum* run) {
     const std::int64_t row = i + y, column = j + x;
     if (row >= s.m || column >= s.n) return;
@@ -94,7 +97,7 @@ __global__ void add_slices(Matmul s, Grid grid, const accum_t<T>* sliced, StoreP
   store.template run<1>(&sum, s, batch_offset(s, member).c + row * s.c_row + column, column, 1);
 }
 
-template <class Tile, class T, class Epilogue>
+template <class Tile, Along Left = Along::either, Along Right = Along::either, class T, class Epilogue>
 void run(Hip hip, const Matmul& s, T* c, const T* a, const T* b, const Epilogue& epilogue,
          std::int64_t slices) {
   using A = accum_t<T>;
@@ -104,13 +107,14 @@ void run(Hip hip, const Matmul& s, T* c, const T* a, const T* b, const Epilogue&
   const StoreProduct<T, Epilogue> store{c, epilogue};
   const auto blocks = static_cast<unsigned>(grid.blocks());
   if (slices == 1) {
-    product<Tile>
+    product<Tile, Left, Right>
         <<<blocks, Tile::kThreads, 0, stream_of(hip)>>>(s, grid, a, b, store, static_cast<A*>(nullptr));
     return check_launch("matmul");
   }
   const std::int64_t size = grid.batch * s.m * s.n;
   const Scratch sliced(hip, slices * size * static_cast<std::int64_t>(sizeof(A)));
-  product<Tile><<<blocks, Tile::kThreads, 0, stream_of(hip)>>>(s, grid, a, b, store, sliced.as<A>());
+  product<Tile, Left, Right>
+      <<<blocks, Tile::kThreads, 0, stream_of(hip)>>>(s, grid, a, b, store, sliced.as<A>());
   check_launch("matmul");
   constexpr int threads = 256;
   add_slices<<<static_cast<unsigned>((size + threads - 1) / threads), threads, 0, stream_of(hip)>>>(
@@ -137,7 +141,7 @@ std::int64_t slices_of(const Matmul& s, std::int64_t blocks) {
 
 template <class Epilogue, class T>
 void matmul(Hip hip, const Matmul& s, T* c, const T* a, const T* b, const Epilogue& epilogue) {
-  using Of = Tiles<accum_t<T>>;
+  using Of = Tiles<T>;
   const std::int64_t large = blocks_of<typename Of::Large>(s), medium = blocks_of<typename Of::Medium>(s);
   if (large >= kManyBlocks) return run<typename Of::Large>(hip, s, c, a, b, epilogue, 1);
   if (medium * slices_of(s, medium) >= kManyBlocks / 4)

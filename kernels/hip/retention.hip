@@ -56,8 +56,9 @@ __global__ void read_outputs(Retention<T> s, RetentionResults<T> out, T* inverse
   const std::int64_t row = std::int64_t(blockIdx.x) * kRows + threadIdx.y;
   const bool inside = row < s.batch * s.heads * s.n;
   const std::int64_t b = row / (s.heads * s.n), h = row / s.n % s.heads, i = row % s.n;
+  const bool differentiate = s.root_s && s.divisor_gradient;
   T sum = T(0);
-  if (inside && s.divisor_gradient) {
+  if (inside && differentiate) {
     const RetentionLayout& l = out.do_layout;
     const T* const o_i = out.o + b * s.o.batch + h * s.o.head + i * s.o.time;
     const T* const do_i = out.do_ + b * l.batch + h * l.head + i * l.time;
@@ -65,9 +66,9 @@ __global__ void read_outputs(Retention<T> s, RetentionResults<T> out, T* inverse
   }
   sum = sum_of_row(sum);
   if (!inside || threadIdx.x > 0) return;
-  const T r = out.row_sums[row], root_s = s.root_s[h * s.n + i];
-  inverse_c[row] = inverse_divisor(r, root_s);
-  const bool constant = !s.divisor_gradient || (r < 0 ? -r : r) < root_s;
+  const T r = out.row_sums[row], root_s = s.root_s ? s.root_s[h * s.n + i] : T(1);
+  inverse_c[row] = s.root_s ? inverse_divisor(r, root_s) : T(1);
+  const bool constant = !differentiate || (r < 0 ? -r : r) < root_s;
   c_dr[row] = constant ? T(0) : r > 0 ? -sum : r < 0 ? sum : T(0) * sum;
 }
 
@@ -135,12 +136,10 @@ void retention_grad(Hip hip, const Retention<T>& s, const RetentionTensors<T>& i
   const Scratch dS = take<T>(hip, borders * size), dz = take<T>(hip, borders * s.dk);
   const Scratch A = take<T>(hip, square), dA = take<T>(hip, square);
   const Scratch divisors = take<T>(hip, 2 * heads * s.n);
-  const T* const inverse_c = s.root_s ? divisors.as<T>() : nullptr;
-  const T* const c_dr = s.root_s ? divisors.as<T>() + heads * s.n : nullptr;
+  T *const inverse_c = divisors.as<T>(), *const c_dr = inverse_c + heads * s.n;
 
-  if (s.root_s && heads * s.n > 0) {
-    read_outputs<<<blocks_of_rows(s), dim3(kLanes, kRows), 0, stream_of(hip)>>>(
-        s, out, divisors.as<T>(), divisors.as<T>() + heads * s.n);
+  if (heads * s.n > 0) {
+    read_outputs<<<blocks_of_rows(s), dim3(kLanes, kRows), 0, stream_of(hip)>>>(s, out, inverse_c, c_dr);
     check_launch("retention_grad, divisors");
   }
   walk(hip, all, states(s, in, S.as<T>(), z.as<T>()));
@@ -162,14 +161,12 @@ void retention_grad(Hip hip, const Retention<T>& s, const RetentionTensors<T>& i
   dq.factors = inverse_c, dq.weights = c_dr;
   dq.scores = dA.as<T>(), dq.y = in.k, dq.y_layout = s.k;
   dq.out = to.dq, dq.out_layout = to.q, dq.columns = s.dk;
-  if (!s.root_s) dq.z = {};
 
   Mixture<T> dk;  // gamma^(C'-1-i) (v_i dS^T + dz) + dA^T_i Q
   dk.x = in.v, dk.x_layout = s.v, dk.depth = s.dv, dk.transposed = true, dk.border = Border::after;
   dk.S = {nullptr, dS.as<T>(), size}, dk.z = {nullptr, dz.as<T>(), s.dk};
   dk.scores = dA.as<T>(), dk.future = true, dk.y = in.q, dk.y_layout = s.q;
   dk.out = to.dk, dk.out_layout = to.k, dk.columns = s.dk;
-  if (!s.root_s) dk.z = {};
 
   Mixture<T> dv;  // gamma^(C'-1-i) k_i dS + A^T_i dU
   dv.x = in.k, dv.x_layout = s.k, dv.depth = s.dk, dv.border = Border::after;

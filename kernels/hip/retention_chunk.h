@@ -73,18 +73,25 @@ struct Borders {
   }
 };
 
-/// Operand whose X(., p) is multiplied by the decay between step p and a border, and by a factor of the step.
+/// Operand whose X(., p) is multiplied by the decay between step p of a chunk and a border of it, and by a
+/// factor of the step.
 template <class T>
-struct Decayed : Operand<T> {
+struct Decayed : Operand<T, Along::rows> {
   static constexpr bool kScaled = true;
-  Chunk<T> chunk;
-  Border border;
-  const T* factors;  ///< of the chunk's steps; null: 1
+  const T* powers = nullptr;  ///< of step 0; those of the next ones follow forwards or backwards
+  int direction = 1, steps = 0;
+  const T* factors = nullptr;  ///< of the chunk's steps; null: 1
 
-  __device__ Decayed(const Operand<T>& x, const Chunk<T>& chunk, Border border, const T* factors)
-      : Operand<T>(x), chunk(chunk), border(border), factors(factors) {}
-  __device__ T factor(std::int64_t p) const {
-    const T power = decay(chunk, border, p);
+  __device__ Decayed() {}
+  __device__ Decayed(const Operand<T, Along::rows>& x, const Chunk<T>& chunk, Border border, const T* factors)
+      : Operand<T, Along::rows>(x),
+        powers(chunk.powers + (border == Border::before ? 1 : chunk.length - 1)),
+        direction(border == Border::before ? 1 : -1),
+        steps(static_cast<int>(chunk.length)),
+        factors(factors) {}
+  __device__ T factor(int p) const {
+    if (p >= steps) return T(0);
+    const T power = powers[direction * p];
     return factors ? power * factors[p] : power;
   }
 };

@@ -12,54 +12,66 @@ std::int64_t tiles(std::int64_t n, int side) { return (n + side - 1) / side; }
 /// A block owns a tile of S, or of its gradient, of one head, and keeps it in registers from the first chunk
 /// to the last. Blocks of the first column of tiles also have z: it is what a column of ones beside Y gives.
 template <class Tile, class T>
-__global__ __launch_bounds__(Tile::kThreads, 2) void walk_head(Chunks<T> all, Walk<T> w, std::int64_t down,
-                                                               std::int64_t across) {
+__global__ __launch_bounds__(Tile::kThreads, Tile::kBlocks) void walk_head(Chunks<T> all, Walk<T> w,
+                                                                           std::int64_t down,
+                                                                           std::int64_t across) {
   __shared__ typename Tile::Shared shared;
+  const std::int64_t dk = all.s.dk, dv = all.s.dv, head = blockIdx.x / (across * down);
   const std::int64_t j = blockIdx.x % across * Tile::kColumns, i = blockIdx.x / across % down * Tile::kRows;
-  const std::int64_t head = blockIdx.x / (across * down), dk = all.s.dk, dv = all.s.dv;
-  const std::int64_t d = i + threadIdx.x;  // of z
-  const bool has_z = j == 0 && threadIdx.x < Tile::kRows && d < dk;
+  const int rows = static_cast<int>(dk - i), columns = static_cast<int>(dv - j);
+  const int thread = static_cast<int>(threadIdx.x);
+  const bool has_z = j == 0 && thread < Tile::kRows && thread < rows;
   Sums<Tile> sums;
-  T z = has_z && w.z ? w.z[head * dk + d] : T(0);
-  if (w.S)
+  T z = has_z && w.z ? w.z[head * dk + i + thread] : T(0);
+  if (w.S) {
+    const T* const S = w.S + (head * dk + i) * dv + j;
     sums.for_each([&](int y, int x, T& sum) {
-      if (i + y < dk && j + x < dv) sum = w.S[(head * dk + i + y) * dv + j + x];
+      if (y < rows && x < columns) sum = S[y * dv + x];
     });
-
-  const auto write = [&](T* S, T* to_z, std::int64_t index) {
-    if (!S) return;
+  }
+  const auto write = [&](T* all_S, T* all_z, std::int64_t index) {
+    if (!all_S) return;
+    T* const S = all_S + (index * dk + i) * dv + j;
     sums.for_each_run([&](int y, int x, T* run) {
-      if (i + y < dk && j + x < dv)
-        store_run<Tile::kColumnRun>(S + (index * dk + i + y) * dv + j + x, run, dv - j - x);
+      if (y < rows && x < columns) store_run<Tile::kColumnRun>(S + y * dv + x, run, columns - x);
     });
-    if (has_z) to_z[index * dk + d] = z;
+    if (has_z) all_z[index * dk + i + thread] = z;
   };
   if (all.count == 0) write(w.end_S, w.end_z, head);
 
-  for (std::int64_t step = 0; step < all.count; ++step) {
-    const std::int64_t index = w.backwards ? all.count - 1 - step : step;
-    const bool last = step + 1 == all.count;
-    if (last && !w.end_S) return;
+  using Rows = Operand<T, Along::rows>;
+  Multiplier<Tile, Decayed<T>, Rows> multiplier(shared);
+  const Border border = w.backwards ? Border::before : Border::after;
+  const auto begin = [&](std::int64_t index) {
+    const Chunk<T> chunk(all, head, index);
+    const Rows x(chunk.rows(w.x, w.x_layout) + i, 1, w.x_layout.time, dk - i);
+    multiplier.begin(Decayed<T>(x, chunk, border, chunk.steps(w.factors, all.s.n)),
+                     Rows(chunk.rows(w.y, w.y_layout) + j, 1, w.y_layout.time, dv - j), chunk.length);
+  };
+  const std::int64_t steps = w.end_S ? all.count : all.borders();
+  const auto index_of = [&](std::int64_t step) { return w.backwards ? all.count - 1 - step : step; };
+  if (steps > 0) begin(index_of(0));
+  for (std::int64_t step = 0; step < steps; ++step) {
+    const std::int64_t index = index_of(step);
     const Chunk<T> chunk(all, head, index);
     const T keep = chunk.powers[chunk.length];
     sums.for_each([&](int, int, T& sum) { sum *= keep; });
     z *= keep;
-    const Border border = w.backwards ? Border::before : Border::after;
-    const Decayed<T> x({chunk.rows(w.x, w.x_layout) + i, 1, w.x_layout.time, dk - i}, chunk, border,
-                       chunk.steps(w.factors, all.s.n));
-    const Operand<T> y(chunk.rows(w.y, w.y_layout) + j, 1, w.y_layout.time, dv - j);
     const T* const weights = chunk.steps(w.weights, all.s.n);
-    multiply(sums, shared, x, y, chunk.length, [&](const T* piece, std::int64_t first) {
+    const auto begin_next = [&] {
+      if (step + 1 < steps) begin(index_of(step + 1));
+    };
+    multiplier.multiply(sums, begin_next, [&](const T* piece, int first) {
       if (!has_z) return;
-      for (int p = 0; p < Tile::kDepth && first + p < chunk.length; ++p) {
-        const T x_p = piece[p * Tile::kRowStep + threadIdx.x];
+      const int left = static_cast<int>(chunk.length) - first;
+      for (int p = 0; p < Tile::kDepth && p < left; ++p) {
+        const T x_p = piece[p * Tile::kRowStep + thread];
         z += weights ? weights[first + p] * x_p : x_p;
       }
     });
-    if (last)
-      write(w.end_S, w.end_z, head);
-    else
-      write(w.between_S, w.between_z, head * all.borders() + (w.backwards ? index - 1 : index));
+    const bool end = step + 1 == all.count;
+    write(end ? w.end_S : w.between_S, end ? w.end_z : w.between_z,
+          end ? head : head * all.borders() + (w.backwards ? index - 1 : index));
   }
 }
 
@@ -70,8 +82,9 @@ struct ScoresPair {
 
 /// A tile of M of one chunk.
 template <class Tile, class T>
-__global__ __launch_bounds__(Tile::kThreads, 2) void score_chunk(Chunks<T> all, ScoresPair<T> pair,
-                                                                 std::int64_t side) {
+__global__ __launch_bounds__(Tile::kThreads, Tile::kBlocks) void score_chunk(Chunks<T> all,
+                                                                             ScoresPair<T> pair,
+                                                                             std::int64_t side) {
   __shared__ typename Tile::Shared shared;
   const Scores<T>& m = pair.of[blockIdx.y];
   const std::int64_t j = blockIdx.x % side * Tile::kColumns, i = blockIdx.x / side % side * Tile::kRows;
@@ -82,9 +95,13 @@ __global__ __launch_bounds__(Tile::kThreads, 2) void score_chunk(Chunks<T> all, 
   const bool in_the_future = j >= i + Tile::kRows;
   Sums<Tile> sums;
   if (!in_the_future) {
-    const Operand<T> x(chunk.rows(m.x, m.x_layout) + i * m.x_layout.time, m.x_layout.time, 1, n - i);
-    const Operand<T> y(chunk.rows(m.y, m.y_layout) + j * m.y_layout.time, m.y_layout.time, 1, n - j);
-    multiply(sums, shared, x, y, m.depth);
+    const Operand<T, Along::depth> x(chunk.rows(m.x, m.x_layout) + i * m.x_layout.time, m.x_layout.time, 1,
+                                     n - i);
+    const Operand<T, Along::depth> y(chunk.rows(m.y, m.y_layout) + j * m.y_layout.time, m.y_layout.time, 1,
+                                     n - j);
+    Multiplier<Tile, Operand<T, Along::depth>> multiplier(shared);
+    multiplier.begin(x, y, m.depth);
+    multiplier.multiply(sums);
   }
   const T *const factors = chunk.steps(m.factors, all.s.n), *const added = chunk.steps(m.added, all.s.n);
   T* const to = m.to + index * all.chunk * all.chunk;
@@ -108,8 +125,9 @@ struct Mixtures {
 
 /// A tile of one chunk's rows of one result.
 template <class Tile, class T>
-__global__ __launch_bounds__(Tile::kThreads, 2) void mix_chunk(Chunks<T> all, Mixtures<T> mixtures,
-                                                               std::int64_t down, std::int64_t across) {
+__global__ __launch_bounds__(Tile::kThreads,
+                             Tile::kBlocks) void mix_chunk(Chunks<T> all, Mixtures<T> mixtures,
+                                                           std::int64_t down, std::int64_t across) {
   __shared__ typename Tile::Shared shared;
   const Mixture<T>& m = mixtures.of[blockIdx.y];
   const std::int64_t j = blockIdx.x % across * Tile::kColumns, i = blockIdx.x / across % down * Tile::kRows;
@@ -119,12 +137,25 @@ __global__ __launch_bounds__(Tile::kThreads, 2) void mix_chunk(Chunks<T> all, Mi
   if (i >= n || columns <= 0) return;
   Sums<Tile> sums;
 
-  const T* const S = m.S.at(all, chunk.head, index % all.count, m.border);
-  if (S) {
+  Multiplier<Tile, Operand<T>> multiplier(shared);
+  // The rows of the tile meet steps up to their own, or from their own on.
+  const auto begin_within = [&] {
+    const T* const M = m.scores + index * C * C;
+    const std::int64_t first = m.future ? i : 0, past = i + Tile::kRows;
+    const Operand<T> weights =
+        m.future ? Operand<T>(M + i * C + i, 1, C, n - i) : Operand<T>(M + i * C, C, 1, n - i);
+    multiplier.begin(
+        weights,
+        Operand<T>(chunk.rows(m.y, m.y_layout) + first * m.y_layout.time + j, 1, m.y_layout.time, columns),
+        (m.future || past > n ? n : past) - first);
+  };
+  if (const T* const S = m.S.at(all, chunk.head, index % all.count, m.border)) {
     const Operand<T> x(chunk.rows(m.x, m.x_layout) + i * m.x_layout.time, m.x_layout.time, 1, n - i);
-    const Operand<T> state = m.transposed ? Operand<T>(S + j * all.s.dv, all.s.dv, 1, columns)
-                                          : Operand<T>(S + j, 1, all.s.dv, columns);
-    multiply(sums, shared, x, state, m.depth);
+    multiplier.begin(x,
+                     m.transposed ? Operand<T>(S + j * all.s.dv, all.s.dv, 1, columns)
+                                  : Operand<T>(S + j, 1, all.s.dv, columns),
+                     m.depth);
+    multiplier.multiply(sums, begin_within, [](const T*, int) {});
     const T* const z = m.z.size > 0 ? m.z.at(all, chunk.head, index % all.count, m.border) : nullptr;
     const T *const factors = chunk.steps(m.factors, all.s.n), *const weights =
                                                                   chunk.steps(m.weights, all.s.n);
@@ -133,16 +164,10 @@ __global__ __launch_bounds__(Tile::kThreads, 2) void mix_chunk(Chunks<T> all, Mi
       if (z && x < columns) sum += weights ? weights[i + y] * z[j + x] : z[j + x];
       sum *= decay(chunk, m.border, i + y) * (factors ? factors[i + y] : T(1));
     });
+  } else {
+    begin_within();
   }
-
-  // The rows of the tile meet steps up to their own, or from their own on.
-  const T* const M = m.scores + index * C * C;
-  const std::int64_t begin = m.future ? i : 0, past = i + Tile::kRows;
-  const std::int64_t end = m.future || past > n ? n : past;
-  const Operand<T> weight =
-      m.future ? Operand<T>(M + i * C + i, 1, C, n - i) : Operand<T>(M + i * C, C, 1, n - i);
-  const Operand<T> y(chunk.rows(m.y, m.y_layout) + begin * m.y_layout.time + j, 1, m.y_layout.time, columns);
-  multiply(sums, shared, weight, y, end - begin);
+  multiplier.multiply(sums);
 
   const T* const row_sums = chunk.steps(m.row_sums, all.s.n);
   const T* const root_s = m.root_s ? m.root_s + chunk.h * all.s.n + chunk.first : nullptr;

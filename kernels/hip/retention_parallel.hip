@@ -20,9 +20,10 @@ struct ParallelTile<double> {
 };
 
 template <class Tile, class T>
-__global__ __launch_bounds__(Tile::kThreads, 2) void attend(Chunks<T> all, RetentionTensors<T> in,
-                                                            RetentionOutput<T> out, std::int64_t down,
-                                                            std::int64_t across) {
+__global__ __launch_bounds__(Tile::kThreads, Tile::kBlocks) void attend(Chunks<T> all, RetentionTensors<T> in,
+                                                                        RetentionOutput<T> out,
+                                                                        std::int64_t down,
+                                                                        std::int64_t across) {
   constexpr int queries = Tile::kRows, keys = Tile::kColumns, score_step = keys + Pack<T>::kSize;
   __shared__ typename Tile::Shared shared;
   alignas(16) __shared__ T block[queries * score_step];  // of scores
@@ -38,9 +39,11 @@ __global__ __launch_bounds__(Tile::kThreads, 2) void attend(Chunks<T> all, Reten
   const Operand<T> q_rows(q + i * s.q.time, s.q.time, 1, n - i);
 
   // Eq. (7): what is left of the state, gamma^(n+1) q_n S, and the same of z
+  Multiplier<Tile, Operand<T>> multiplier(shared);
   Sums<Tile> o;
   if (in.S) {
-    multiply(o, shared, q_rows, Operand<T>(in.S + head.head * s.dk * s.dv + j, 1, s.dv, columns), s.dk);
+    multiplier.begin(q_rows, Operand<T>(in.S + head.head * s.dk * s.dv + j, 1, s.dv, columns), s.dk);
+    multiplier.multiply(o);
     o.for_each([&](int y, int, T& sum) { sum *= i + y < n ? decay(head, Border::before, i + y) : T(0); });
   }
   T row_sum = T(0);
@@ -55,7 +58,8 @@ __global__ __launch_bounds__(Tile::kThreads, 2) void attend(Chunks<T> all, Reten
     if (nearest > 0 && !(head.powers[nearest] > T(0))) continue;  // all decays have become 0
     Sums<Tile> scores;
     const Operand<T> k(head.rows(in.k, s.k) + key * s.k.time, s.k.time, 1, n - key);
-    multiply(scores, shared, q_rows, k, s.dk);
+    multiplier.begin(q_rows, k, s.dk);
+    multiplier.multiply(scores);
     scores.for_each([&](int y, int x, T& sum) {
       const std::int64_t distance = i + y - (key + x);
       block[y * score_step + x] = distance >= 0 && distance <= n ? sum * head.powers[distance] : T(0);
@@ -64,7 +68,8 @@ __global__ __launch_bounds__(Tile::kThreads, 2) void attend(Chunks<T> all, Reten
     if (thread < queries)
       for (int x = 0; x < keys; ++x) row_sum += block[thread * score_step + x];
     const Operand<T> v(head.rows(in.v, s.v) + key * s.v.time + j, 1, s.v.time, columns);
-    multiply(o, shared, Operand<T>(block, score_step, 1, queries), v, n - key < keys ? n - key : keys);
+    multiplier.begin(Operand<T>(block, score_step, 1, queries), v, n - key < keys ? n - key : keys);
+    multiplier.multiply(o);
   }
 
   if (thread < queries) row_sums[thread] = row_sum;

@@ -2,7 +2,7 @@
 /// The tile of a matrix product that one thread block computes: what the product and retention are made of.
 ///
 /// A block owns Rows x Columns elements of the result and keeps their sums in registers, a few rows and
-/// columns a thread. It walks along the depth kDepth steps at a time. While the threads multiply one piece of
+/// columns a thread. It walks along the depth, Depth steps at a time. While the threads multiply one piece of
 /// both operands, which lies in shared memory, the next one is already on its way from memory to registers;
 /// there are two places in shared memory, so one barrier a piece is enough.
 ///
@@ -29,13 +29,15 @@ struct alignas(N * sizeof(T)) Run {
 };
 
 /// The shape of a tile. A thread computes ThreadRows x ThreadColumns sums of type A.
-template <class A, int Rows, int Columns, int ThreadRows, int ThreadColumns>
+template <class A, int Rows, int Columns, int ThreadRows, int ThreadColumns, int Depth = 16>
 struct Tile {
   using Sum = A;
-  static constexpr int kRows = Rows, kColumns = Columns, kDepth = 16;
+  static constexpr int kRows = Rows, kColumns = Columns, kDepth = Depth;
   static constexpr int kThreadRows = ThreadRows, kThreadColumns = ThreadColumns;
   static constexpr int kDown = Rows / ThreadRows, kAcross = Columns / ThreadColumns;
   static constexpr int kThreads = kDown * kAcross;
+  /// Blocks that share a multiprocessor, as far as registers for the sums go.
+  static constexpr int kBlocks = ThreadRows * ThreadColumns * sizeof(A) > 256 ? 1 : 2;
   /// A thread's rows and columns come in runs that are read from shared memory as one.
   static constexpr int kRowRun = ThreadRows < Pack<A>::kSize ? ThreadRows : Pack<A>::kSize;
   static constexpr int kColumnRun = ThreadColumns < Pack<A>::kSize ? ThreadColumns : Pack<A>::kSize;
@@ -48,40 +50,58 @@ struct Tile {
   };
 };
 
-/// Tiles by the type of the sums. A double takes the place of two floats, so its large tile is smaller.
-template <class A>
+/// Tiles by the type of what is multiplied. A double takes the place of two floats, so its large tile is
+/// smaller.
+template <class T>
 struct Tiles {
-  using Large = Tile<A, 128, 128, 8, 8>;
-  using Medium = Tile<A, 64, 64, 8, 4>;
-  using Small = Tile<A, 32, 32, 4, 2>;
+  using Large = Tile<T, 128, 128, 8, 8, 8>;
+  using Wide = Tile<T, 64, 128, 8, 8, 8>;
+  using Medium = Tile<T, 64, 64, 8, 4>;
+  using Small = Tile<T, 32, 32, 4, 2>;
+};
+template <>
+struct Tiles<bf16> {
+  using Large = Tile<float, 128, 128, 8, 8>;
+  using Medium = Tile<float, 64, 64, 8, 4>;
+  using Small = Tile<float, 32, 32, 4, 2>;
 };
 template <>
 struct Tiles<double> {
   using Large = Tile<double, 64, 64, 4, 4>;
+  using Wide = Large;
   using Medium = Tile<double, 64, 64, 8, 4>;
   using Small = Tile<double, 32, 32, 4, 2>;
 };
 
+/// The direction in which packs of an operand are loaded: along its rows, its depth, or what its strides say.
+enum class Along { either, rows, depth };
+
 /// One operand X(i, p), from the tile's first row and depth on; elements with i >= rows count as 0.
-template <class T>
+template <class T, Along Direction = Along::either>
 struct Operand {
   using Element = T;
+  /// Whether X(., p) is multiplied by factor(p): see Decayed.
+  static constexpr bool kScaled = false;
+
   const T* at = nullptr;
   std::int64_t row = 0, depth = 0;  ///< X(i, p) is at[i * row + p * depth]
-  std::int64_t rows = 0;
-  bool along_depth = false;  ///< the direction in which packs are loaded
-  bool dense = false;        ///< whether a pack is one aligned load
+  int rows = 0;
+  bool turned = false;  ///< along the depth
+  bool dense = false;   ///< whether a pack is one aligned load
 
   __device__ Operand() {}
   __device__ Operand(const T* at, std::int64_t row, std::int64_t depth, std::int64_t rows)
-      : at(at), row(row), depth(depth), rows(rows) {
-    along_depth = depth == 1 || (row != 1 && depth < row);
-    const std::int64_t along = along_depth ? depth : row, other = along_depth ? row : depth;
+      : at(at), row(row), depth(depth), rows(static_cast<int>(rows < kMost ? rows : kMost)) {
+    turned = Direction == Along::depth || (Direction == Along::either && depth == 1 && row != 1);
+    const std::int64_t along = turned ? depth : row, other = turned ? row : depth;
     dense = along == 1 && other % Pack<T>::kSize == 0 && reinterpret_cast<std::uintptr_t>(at) % 16 == 0;
   }
-  /// What X(., p) is multiplied by; a type that hides this one may do more.
-  __device__ static T factor(std::int64_t) { return T(1); }
-  static constexpr bool kScaled = false;
+  __device__ bool along_depth() const {
+    return Direction == Along::either ? turned : Direction == Along::depth;
+  }
+
+ private:
+  static constexpr std::int64_t kMost = 1 << 30;
 };
 
 /// A piece of one operand, Rows x Depth, on its way from memory to shared memory.
@@ -90,46 +110,55 @@ struct Operand {
 /// wavefront write to different banks. Packs along the depth are turned: their elements go to different rows
 /// of shared memory. There, two neighbouring threads share a sector, and their rows, 4 or 2 apart, begin half
 /// of the banks apart, for which the 16 bytes behind each row are there.
-template <class T, class A, int Rows, int Depth, int Threads>
+template <class X, class A, int Rows, int Depth, int Threads>
 class Stage {
+  using T = typename X::Element;
+
  public:
-  template <class X>
-  __device__ void load(const X& x, std::int64_t first, std::int64_t depth) {
+  /// From here on pieces of x, whose depth ends at `depth`.
+  __device__ __forceinline__ void begin(const X& x, std::int64_t depth) {
+    x_ = x, left_ = static_cast<int>(depth), first_ = 0;
 #pragma unroll
     for (int n = 0; n < kPacks; ++n) {
-      const Place place(x.along_depth, n);
-      if (!place.valid) continue;
-      const std::int64_t i = place.i, p = first + place.p;
-      const T* const at = x.at + i * x.row + p * x.depth;
-      const std::int64_t left = x.along_depth ? (i < x.rows ? depth - p : 0) : (p < depth ? x.rows - i : 0);
-      if (x.dense && left >= kSize) {
-        packs_[n] = *reinterpret_cast<const Pack<T>*>(at);
-      } else {
-        const std::int64_t step = x.along_depth ? x.depth : x.row;
-#pragma unroll
-        for (int e = 0; e < kSize; ++e) packs_[n].x[e] = e < left ? at[e * step] : T(0.0f);
-      }
+      const Place place(x.along_depth(), n);
+      at_[n] = x.at + place.i * x.row + place.p * x.depth;
     }
   }
 
-  /// To shared[p * step + i], times the factors of depth `first` and on.
-  template <class X>
-  __device__ void store(A* shared, int step, const X& x, std::int64_t first, std::int64_t depth) const {
+  /// Loads the next piece into registers.
+  __device__ __forceinline__ void load() {
 #pragma unroll
     for (int n = 0; n < kPacks; ++n) {
-      const Place place(x.along_depth, n);
+      const Place place(x_.along_depth(), n);
+      if (!place.valid) continue;
+      const int depth = left_ - place.p, rows = x_.rows - place.i;
+      const int count = x_.along_depth() ? (rows > 0 ? depth : 0) : (depth > 0 ? rows : 0);
+      if (x_.dense && count >= kSize) {
+        packs_[n] = *reinterpret_cast<const Pack<T>*>(at_[n]);
+      } else {
+        const std::int64_t step = x_.along_depth() ? x_.depth : x_.row;
+#pragma unroll
+        for (int e = 0; e < kSize; ++e) packs_[n].x[e] = e < count ? at_[n][e * step] : T(0.0f);
+      }
+      at_[n] += Depth * x_.depth;
+    }
+    left_ -= Depth;
+  }
+
+  /// To shared[p * step + i], times the factors of these depths. Calls follow those of load().
+  __device__ __forceinline__ void store(A* shared, int step) {
+#pragma unroll
+    for (int n = 0; n < kPacks; ++n) {
+      const Place place(x_.along_depth(), n);
       if (!place.valid) continue;
       A* const to = shared + place.p * step + place.i;
       alignas(16) A values[kSize];
 #pragma unroll
       for (int e = 0; e < kSize; ++e) {
         values[e] = static_cast<A>(packs_[n].x[e]);
-        if constexpr (X::kScaled) {
-          const std::int64_t p = first + place.p + (x.along_depth ? e : 0);
-          if (p < depth) values[e] *= x.factor(p);
-        }
+        if constexpr (X::kScaled) values[e] *= x_.factor(first_ + place.p + (x_.along_depth() ? e : 0));
       }
-      if (x.along_depth) {
+      if (x_.along_depth()) {
 #pragma unroll
         for (int e = 0; e < kSize; ++e) to[e * step] = values[e];
       } else {
@@ -138,11 +167,13 @@ class Stage {
           *reinterpret_cast<Pack<A>*>(to + e) = *reinterpret_cast<const Pack<A>*>(values + e);
       }
     }
+    first_ += Depth;
   }
 
  private:
   static constexpr int kSize = Pack<T>::kSize, kTotal = Rows * Depth / kSize;
   static constexpr int kPacks = (kTotal + Threads - 1) / Threads;
+  static_assert(Depth % (2 * kSize) == 0, "a row of a piece is whole sectors");
 
   /// Where this thread's pack n begins.
   struct Place {
@@ -162,6 +193,9 @@ class Stage {
     }
   };
 
+  X x_;
+  const T* at_[kPacks];
+  int left_, first_;  ///< depths that are left to load, and the first of the piece to be stored
   Pack<T> packs_[kPacks];
 };
 
@@ -172,11 +206,13 @@ class Sums {
   using A = typename Tile::Sum;
 
   __device__ Sums() {
-    // 32 neighbouring threads form 4 x 8, so that they read few different runs of both operands.
+    // 32 neighbouring threads form 4 x 8, so that they read few different runs of both operands. Pairs of
+    // neighbours have the same columns: 16 threads then ask for at most 8 runs, 128 bytes, at a time, which
+    // is what shared memory delivers in a cycle.
     constexpr int groups = Tile::kAcross / 8;
     const int thread = static_cast<int>(threadIdx.x), group = thread / 32, lane = thread % 32;
-    down_ = (group / groups * 4 + lane / 8) * Tile::kRowRun;
-    across_ = (group % groups * 8 + lane % 8) * Tile::kColumnRun;
+    down_ = (group / groups * 4 + lane / 16 * 2 + lane % 2) * Tile::kRowRun;
+    across_ = (group % groups * 8 + lane % 16 / 2) * Tile::kColumnRun;
     clear();
   }
   __device__ void clear() {
@@ -235,44 +271,62 @@ class Sums {
   int down_, across_;
 };
 
-/// Calls `inspect(a piece of A in shared memory, its first depth)` before each piece is multiplied.
-struct NoInspection {
-  template <class A>
-  __device__ void operator()(const A*, std::int64_t) const {}
-};
-
-/// sums += sum over p < depth of a(i, p) b(j, p). All threads of the block call it together.
-template <class Tile, class X, class Y, class Inspect = NoInspection>
-__device__ __forceinline__ void multiply(Sums<Tile>& sums, typename Tile::Shared& shared, const X& a,
-                                         const Y& b, std::int64_t depth, Inspect inspect = {}) {
+/// Multiplies operands of a block, one pair after the other: begin() a pair, multiply() it, and so on. Where
+/// the next pair is begun by `then` of the last one's multiply(), its first piece arrives while that is
+/// computed. All threads of the block make these calls together.
+template <class Tile, class X, class Y = X>
+class Multiplier {
   using A = typename Tile::Sum;
-  constexpr int step = Tile::kDepth;
-  if (depth <= 0) return;
-  Stage<typename X::Element, A, Tile::kRows, step, Tile::kThreads> next_a;
-  Stage<typename Y::Element, A, Tile::kColumns, step, Tile::kThreads> next_b;
-  const auto load = [&](std::int64_t first) {
-    next_a.load(a, first, depth);
-    next_b.load(b, first, depth);
-  };
-  const auto store = [&](int place, std::int64_t first) {
-    next_a.store(shared.a[place], Tile::kRowStep, a, first, depth);
-    next_b.store(shared.b[place], Tile::kColumnStep, b, first, depth);
-  };
-  __syncthreads();  // an earlier product may still be reading
-  load(0);
-  store(0, 0);
-  __syncthreads();
-  int place = 0;
-  for (std::int64_t first = 0; first < depth; first += step) {
-    const std::int64_t next = first + step;
-    if (next < depth) load(next);
-    inspect(shared.a[place], first);
-    sums.add(shared.a[place], shared.b[place]);
-    place ^= 1;
-    if (next < depth) store(place, next);
-    __syncthreads();
+
+ public:
+  __device__ explicit Multiplier(typename Tile::Shared& shared) : shared_(shared) {}
+
+  __device__ __forceinline__ void begin(const X& a, const Y& b, std::int64_t depth) {
+    left_ = static_cast<int>(depth);
+    a_.begin(a, depth);
+    b_.begin(b, depth);
+    load();
   }
-}
+
+  /// sums += sum over p < depth of a(i, p) b(j, p).
+  /// @param inspect  is called with each piece of A in shared memory, and its first depth
+  template <class Then, class Inspect>
+  __device__ __forceinline__ void multiply(Sums<Tile>& sums, Then then, Inspect inspect) {
+    if (left_ <= 0) return then();
+    const int depth = left_;
+    store(0);
+    __syncthreads();
+    int place = 0;
+    for (int first = 0; first < depth; first += Tile::kDepth) {
+      const bool more = first + Tile::kDepth < depth;
+      more ? load() : then();
+      inspect(shared_.a[place], first);
+      sums.add(shared_.a[place], shared_.b[place]);
+      place ^= 1;
+      if (more) store(place);
+      __syncthreads();
+    }
+  }
+  __device__ __forceinline__ void multiply(Sums<Tile>& sums) {
+    multiply(
+        sums, [] {}, [](const A*, int) {});
+  }
+
+ private:
+  __device__ __forceinline__ void load() {
+    a_.load();
+    b_.load();
+  }
+  __device__ __forceinline__ void store(int place) {
+    a_.store(shared_.a[place], Tile::kRowStep);
+    b_.store(shared_.b[place], Tile::kColumnStep);
+  }
+
+  typename Tile::Shared& shared_;
+  int left_ = 0;
+  Stage<X, A, Tile::kRows, Tile::kDepth, Tile::kThreads> a_;
+  Stage<Y, A, Tile::kColumns, Tile::kDepth, Tile::kThreads> b_;
+};
 
 /// to[0 .. left) = values, at most N of them.
 template <int N, class T, class A>
