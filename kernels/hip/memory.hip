@@ -8,22 +8,21 @@
 namespace retnet::kernels {
 namespace {
 
-/// @throws DeviceError "call: what the runtime says; what to do" unless the call succeeded
-void require_success(const char* call, hipError_t error, const char* advice) {
-  if (error == hipSuccess) return;
-  (void)hipGetLastError();  // or the next check would find it again
-  throw DeviceError(std::string(call) + ": " + hipGetErrorString(error) + advice);
-}
-
-constexpr const char* kNoDevice = "; this needs a GPU and its driver, else use the device cpu";
-constexpr const char* kFailedBefore =
-    "; a kernel queued before has failed: run again with RETNET_GPU_CHECK=1 in the environment to learn "
-    "which";
-
 /// True iff the host waits for each kernel, so that one that fails is named.
 bool waits_for_each() {
   static const bool on = std::getenv("RETNET_GPU_CHECK") != nullptr;
   return on;
+}
+
+/// @throws DeviceError "call: what the runtime says; what to do" unless the call succeeded
+void require_success(const char* call, hipError_t error) {
+  if (error == hipSuccess) return;
+  (void)hipGetLastError();  // or the next check would find it again
+  const char* advice =
+      waits_for_each()
+          ? ""
+          : "; a kernel queued before may have failed: RETNET_GPU_CHECK=1 in the environment names it";
+  throw DeviceError(std::string(call) + ": " + hipGetErrorString(error) + advice);
 }
 
 /// "gfx90a", or "sm_90".
@@ -35,12 +34,15 @@ std::string architecture(const hipDeviceProp_t& properties) {
 #endif
 }
 
+/// @throws DeviceError where there is no device
 hipDeviceProp_t device_properties() {
   int count = 0;
-  require_success("GPU", hipGetDeviceCount(&count), kNoDevice);
-  require_success("GPU", count > 0 ? hipSuccess : hipErrorNoDevice, kNoDevice);
-  hipDeviceProp_t properties;
-  require_success("GPU", hipGetDeviceProperties(&properties, 0), kNoDevice);
+  hipDeviceProp_t properties{};
+  hipError_t error = hipGetDeviceCount(&count);
+  if (error == hipSuccess) error = count > 0 ? hipGetDeviceProperties(&properties, 0) : hipErrorNoDevice;
+  if (error != hipSuccess)
+    throw DeviceError(std::string("GPU: required one with its driver, got ") + hipGetErrorString(error) +
+                      "; use the device cpu");
   return properties;
 }
 
@@ -60,7 +62,6 @@ void check_launch(const char* kernel) {
   if (error == hipSuccess && waits_for_each()) error = hipDeviceSynchronize();
   if (error == hipSuccess) return;
   const std::string prefix = std::string(kernel) + ": ";
-  if (error == hipErrorNoDevice) require_success(kernel, error, kNoDevice);
   if (error == hipErrorNoBinaryForGpu || error == hipErrorInvalidDeviceFunction) {
     const hipDeviceProp_t device = device_properties();
     throw DeviceError(prefix + "this build has no code for the GPU, " + device.name + " (" +
@@ -68,7 +69,7 @@ void check_launch(const char* kernel) {
   }
   if (error == hipErrorOutOfMemory)
     throw DeviceError(prefix + "the GPU is out of memory; use a smaller batch, window or model");
-  throw DeviceError(prefix + hipGetErrorString(error) + (waits_for_each() ? "" : kFailedBefore));
+  require_success(kernel, error);
 }
 
 void* allocate(Hip, std::int64_t bytes) {
@@ -80,7 +81,7 @@ void* allocate(Hip, std::int64_t bytes) {
     (void)hipGetLastError();
     return nullptr;
   }
-  require_success("memory of the GPU", error, kFailedBefore);
+  require_success("memory of the GPU", error);
   return memory;
 }
 
@@ -91,24 +92,19 @@ void release(Hip, void* memory) {
 
 void poison(Hip hip, void* memory, std::int64_t bytes) {
   require_success("memory of the GPU",
-                  hipMemsetAsync(memory, 0xFF, static_cast<std::size_t>(bytes), stream_of(hip)),
-                  kFailedBefore);
+                  hipMemsetAsync(memory, 0xFF, static_cast<std::size_t>(bytes), stream_of(hip)));
 }
 
 // From pageable memory, the runtime takes a copy before it returns, or waits for the transfer itself.
 void copy_in(Hip hip, void* to, const void* from, std::int64_t bytes) {
-  require_success(
-      "copy to the GPU",
-      hipMemcpyAsync(to, from, static_cast<std::size_t>(bytes), hipMemcpyHostToDevice, stream_of(hip)),
-      kFailedBefore);
+  require_success("copy to the GPU", hipMemcpyAsync(to, from, static_cast<std::size_t>(bytes),
+                                                    hipMemcpyHostToDevice, stream_of(hip)));
 }
 
 void copy_out(Hip hip, void* to, const void* from, std::int64_t bytes) {
-  require_success(
-      "copy from the GPU",
-      hipMemcpyAsync(to, from, static_cast<std::size_t>(bytes), hipMemcpyDeviceToHost, stream_of(hip)),
-      kFailedBefore);
-  require_success("copy from the GPU", hipStreamSynchronize(stream_of(hip)), kFailedBefore);
+  require_success("copy from the GPU", hipMemcpyAsync(to, from, static_cast<std::size_t>(bytes),
+                                                      hipMemcpyDeviceToHost, stream_of(hip)));
+  require_success("copy from the GPU", hipStreamSynchronize(stream_of(hip)));
 }
 
 std::string description(Hip) {
