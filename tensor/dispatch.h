@@ -3,6 +3,9 @@
 /// whether this build has a GPU.
 #pragma once
 
+#include <initializer_list>
+#include <utility>
+
 #include "kernels/exec.h"
 #include "tensor/tensor.h"
 
