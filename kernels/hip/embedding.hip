@@ -20,7 +20,28 @@ __global__ void embedding_kernel(T* y, const T* table, const std::int32_t* ids, 
   y[at] = id >= 0 && id < vocab ? table[id * d + at % d] : T(NAN);
 }
 
-/// A block for each i. The first of those with the same id adds up the rows of all of them, in order.
+/// How many threads of the block before this one have their flag set. Every thread must call it.
+/// @param total  how many of all have
+__device__ int rank_in_block(bool flag, int& total) {
+  __shared__ int counts[kThreads];
+  const unsigned thread = threadIdx.x;
+  counts[thread] = flag;
+  for (unsigned step = 1; step < blockDim.x; step *= 2) {
+    __syncthreads();
+    const int before = thread >= step ? counts[thread - step] : 0;
+    __syncthreads();
+    counts[thread] += before;
+  }
+  __syncthreads();
+  total = counts[blockDim.x - 1];
+  const int rank = counts[thread] - flag;
+  __syncthreads();  // the next call overwrites them
+  return rank;
+}
+
+/// A block for each i. The first of those with the same id adds up the rows of all of them, in order: it
+/// looks for them among as many ids as it has threads at a time, and lists them, so that their rows can be
+/// loaded without waiting for each other.
 template <class T>
 __global__ void embedding_grad_kernel(T* dtable, const T* dy, const std::int32_t* ids, std::int64_t vocab,
                                       std::int64_t n, std::int64_t d) {
@@ -30,11 +51,22 @@ __global__ void embedding_grad_kernel(T* dtable, const T* dy, const std::int32_t
   int earlier = 0;
   for (std::int64_t j = threadIdx.x; j < i; j += blockDim.x) earlier += ids[j] == id;
   if (block_sum(earlier) > 0) return;
-  for (std::int64_t column = threadIdx.x; column < d; column += blockDim.x) {
-    A sum = A(dtable[id * d + column]);
-    for (std::int64_t j = i; j < n; ++j)
-      if (ids[j] == id) sum += A(dy[j * d + column]);
-    dtable[id * d + column] = T(sum);
+  __shared__ int listed[kThreads];
+  for (std::int64_t first = 0; first < d; first += blockDim.x) {
+    const std::int64_t column = first + threadIdx.x;
+    A sum = column < d ? A(dtable[id * d + column]) : A(0);
+    for (std::int64_t begin = i; begin < n; begin += blockDim.x) {
+      const bool same = begin + threadIdx.x < n && ids[begin + threadIdx.x] == id;
+      int count = 0;
+      const int rank = rank_in_block(same, count);
+      if (same) listed[rank] = static_cast<int>(threadIdx.x);
+      __syncthreads();
+#pragma unroll 8
+      for (int e = 0; e < count; ++e)
+        if (column < d) sum += A(dy[(begin + listed[e]) * d + column]);
+      __syncthreads();  // the next ids overwrite the list
+    }
+    if (column < d) dtable[id * d + column] = T(sum);
   }
 }
 
@@ -65,8 +97,8 @@ template <class T>
 void embedding_grad(Hip hip, T* dtable, const T* dy, const std::int32_t* ids, std::int64_t vocab,
                     std::int64_t n, std::int64_t d) {
   if (n * d == 0) return;
-  embedding_grad_kernel<<<static_cast<unsigned>(n), threads_for_row(d), 0, stream_of(hip)>>>(dtable, dy, ids,
-                                                                                             vocab, n, d);
+  embedding_grad_kernel<<<static_cast<unsigned>(n), kThreads, 0, stream_of(hip)>>>(dtable, dy, ids, vocab, n,
+                                                                                   d);
   check_launch("embedding_grad");
 }
 

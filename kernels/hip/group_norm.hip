@@ -8,7 +8,7 @@
 namespace retnet::kernels {
 namespace {
 
-/// Rows whose weight gradients are summed in T, one after the other.
+/// Rows, or groups, whose weight gradients are summed in T.
 constexpr std::int64_t kSlice = 64;
 
 /// One group of one row: where it begins in each operand, and its statistics.
@@ -71,41 +71,67 @@ __global__ void group_norm_grad_kernel(F f, FGrad f_grad, GroupNorm s, GroupNorm
   }
 }
 
-/// Sums over a slice of rows, and over the groups where they share their weights: a thread for each weight of
-/// each slice. sums is [slices, 2, weights]: dweight, then dbias.
+/// The sums over rows of the gradients of weight and bias, in two passes: slices of the rows, and then all
+/// slices. In both, a block has kAcross neighbouring weights, and kDown threads share what is summed for
+/// each.
+constexpr int kAcross = 32, kDown = kThreads / kAcross;
+
+/// Adds up a pair of every thread with the same weight, over the kDown of them in order; true in the first.
+template <class A>
+__device__ bool add_down(A& weight, A& bias) {
+  __shared__ A weights[kThreads], biases[kThreads];
+  weights[threadIdx.x] = weight, biases[threadIdx.x] = bias;
+  __syncthreads();
+  if (threadIdx.x >= kAcross) return false;
+  for (int down = 1; down < kDown; ++down)
+    weight += weights[down * kAcross + threadIdx.x], bias += biases[down * kAcross + threadIdx.x];
+  return true;
+}
+
+/// What is summed for weight w: one group of every row, or where groups share their weights, all of them.
+struct Summands {
+  std::int64_t count, step, first;
+
+  __device__ Summands(const GroupNorm& s, std::int64_t w)
+      : count(s.shared_weight ? s.rows * s.groups : s.rows),
+        step(s.shared_weight ? 1 : s.groups),
+        first(s.shared_weight ? 0 : w / s.n) {}
+};
+
+/// sums is [slices, 2, weights]: dweight, then dbias.
 template <class F, class T>
 __global__ void weight_slices(F f, GroupNorm s, T* sums, const T* dy, const T* x, const T* mean,
-                              const T* rstd, GroupNormTensors<T> in, std::int64_t weights,
-                              std::int64_t slices) {
-  const std::int64_t index = thread_index();
-  if (index >= slices * weights) return;
-  const std::int64_t w = index % weights, slice = index / weights, i = w % s.n;
-  const std::int64_t first = s.shared_weight ? 0 : w / s.n, last = s.shared_weight ? s.groups : first + 1;
-  const std::int64_t end = s.rows < (slice + 1) * kSlice ? s.rows : (slice + 1) * kSlice;
+                              const T* rstd, GroupNormTensors<T> in, std::int64_t weights) {
+  const std::int64_t slice = blockIdx.x, w = std::int64_t(blockIdx.y) * kAcross + threadIdx.x % kAcross;
+  const Summands all(s, w);
+  const std::int64_t i = w % s.n, begin = slice * kSlice;
+  const std::int64_t end = all.count < begin + kSlice ? all.count : begin + kSlice;
   T dweight = T(0), dbias = T(0);
-  for (std::int64_t row = slice * kSlice; row < end; ++row)
-    for (std::int64_t group = first; group < last; ++group) {
-      const std::int64_t at = row * s.groups + group;
+  if (w < weights)
+    for (std::int64_t number = begin + threadIdx.x / kAcross; number < end; number += kDown) {
+      const std::int64_t at = number * all.step + all.first;
       Group<T> g(s, x, in, at);
       g.mean = mean[at], g.rstd = rstd[at];
       const T dt = g.gate ? dy[at * s.n + i] * f(g.gate[i]) : dy[at * s.n + i];
       dweight += dt * g.x_hat(i);
       dbias += dt;
     }
+  if (!add_down(dweight, dbias) || w >= weights) return;
   sums[slice * 2 * weights + w] = dweight;
   sums[(slice * 2 + 1) * weights + w] = dbias;
 }
 
-/// The slices' sums, added up in order and in double: a thread for each weight.
+/// The slices' sums, added up in double.
 template <class T>
 __global__ void add_slices(T* dweight, T* dbias, const T* sums, std::int64_t weights, std::int64_t slices) {
-  const std::int64_t w = thread_index();
-  if (w >= weights) return;
+  const std::int64_t w = std::int64_t(blockIdx.x) * kAcross + threadIdx.x % kAcross;
   double weight = 0, bias = 0;
-  for (std::int64_t slice = 0; slice < slices; ++slice) {
-    weight += double(sums[slice * 2 * weights + w]);
-    bias += double(sums[(slice * 2 + 1) * weights + w]);
-  }
+  if (w < weights)
+    for (std::int64_t slice = threadIdx.x / kAcross; slice < slices; slice += kDown) {
+      weight += double(sums[slice * 2 * weights + w]);
+      bias += double(sums[(slice * 2 + 1) * weights + w]);
+    }
+  if (!add_down(weight, bias) || w >= weights) return;
   if (dweight) dweight[w] = T(weight);
   if (dbias) dbias[w] = T(bias);
 }
@@ -127,7 +153,9 @@ template <class T>
 void group_norm_grad(Hip hip, const GroupNorm& s, const GroupNormGradients<T>& out, const T* dy, const T* x,
                      const T* mean, const T* rstd, const GroupNormTensors<T>& in) {
   const std::int64_t weights = s.shared_weight ? s.n : s.groups * s.n,
-                     slices = (s.rows + kSlice - 1) / kSlice;
+                     summands = s.shared_weight ? s.rows * s.groups : s.rows,
+                     slices = (summands + kSlice - 1) / kSlice;
+  const auto across = static_cast<unsigned>((weights + kAcross - 1) / kAcross);
   const bool wanted = out.dweight || out.dbias;
   const Scratch sums(hip, wanted ? slices * 2 * weights * std::int64_t{sizeof(T)} : 0);
   with_activation(s.gate, [&](auto f, auto f_grad) {
@@ -135,12 +163,12 @@ void group_norm_grad(Hip hip, const GroupNorm& s, const GroupNormGradients<T>& o
     group_norm_grad_kernel<<<static_cast<unsigned>(s.rows * s.groups), threads_for_row(s.n), 0,
                              stream_of(hip)>>>(f, f_grad, s, out, dy, x, mean, rstd, in);
     if (wanted)
-      weight_slices<<<blocks_for(slices * weights), kThreads, 0, stream_of(hip)>>>(
-          f, s, sums.as<T>(), dy, x, mean, rstd, in, weights, slices);
+      weight_slices<<<dim3(static_cast<unsigned>(slices), across), kThreads, 0, stream_of(hip)>>>(
+          f, s, sums.as<T>(), dy, x, mean, rstd, in, weights);
   });
   if (wanted)
-    add_slices<<<blocks_for(weights), kThreads, 0, stream_of(hip)>>>(out.dweight, out.dbias, sums.as<T>(),
-                                                                     weights, slices);
+    add_slices<<<across, kThreads, 0, stream_of(hip)>>>(out.dweight, out.dbias, sums.as<T>(), weights,
+                                                        slices);
   check_launch("group_norm_grad");
 }
 
