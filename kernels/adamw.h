@@ -2,9 +2,18 @@
 /// One AdamW update of all parameters.
 #pragma once
 
+#include <cmath>
+
 #include "kernels/exec.h"
 
 namespace retnet::kernels {
+
+/// What the settings that change from step to step come to.
+struct AdamWRates {
+  double step_size = 0;     ///< learning_rate / (1 - b1^t)
+  double v_correction = 1;  ///< 1 / (1 - b2^t)
+  double keep = 1;          ///< 1 - learning_rate * weight_decay
+};
 
 /// Settings of one step; all dimensionless.
 struct AdamW {
@@ -17,7 +26,17 @@ struct AdamW {
   /// Where the weights are: one more factor of the gradient, known there only. Unless it is finite, nothing
   /// is updated. Null: 1.
   const double* scale = nullptr;
+  /// Where the weights are: the rates of the step, instead of those that learning_rate, weight_decay and step
+  /// come to. Null: those.
+  const AdamWRates* rates = nullptr;
 };
+
+/// The rates of a step whose number and learning rate are known.
+inline AdamWRates rates_of(const AdamW& s) {
+  const double step = static_cast<double>(s.step);
+  return {s.learning_rate / (1 - std::pow(s.beta1, step)), 1 / (1 - std::pow(s.beta2, step)),
+          1 - s.learning_rate * s.weight_decay};
+}
 
 /// One parameter: n elements each of the weight, its two moments and its gradient.
 template <class T>

@@ -16,6 +16,7 @@ struct Hip {
   /// Where a kernel gets memory of the device for the length of a call, and returns it.
   void* (*take)(std::int64_t bytes) = nullptr;
   void (*give_back)(void* memory, std::int64_t bytes) = nullptr;
+  bool records = false;  ///< what is queued does not run, but becomes part of a graph (graph.h)
 };
 
 /// What a kernel, or the runtime beneath it, reports: out of memory, a wrong architecture, a failed launch.

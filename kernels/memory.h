@@ -30,6 +30,10 @@ void copy_in(Hip, void* to, const void* from, std::int64_t bytes);
 void copy_out(Cpu, void* to, const void* from, std::int64_t bytes);
 void copy_out(Hip, void* to, const void* from, std::int64_t bytes);
 
+/// Waits for everything queued.
+void synchronize(Cpu);
+void synchronize(Hip);
+
 /// What a person calls it: the GPU's name and memory.
 /// @throws DeviceError where there is no device
 std::string description(Cpu);

@@ -12,7 +12,20 @@ namespace retnet::kernels {
 struct RandomKey {
   std::uint64_t seed = 0;    ///< the run's seed
   std::uint64_t stream = 0;  ///< what the numbers are for: a parameter, a step's windows, a layer's dropout
+  /// Where the numbers are drawn: added to the stream, and known there only. Null: 0.
+  const std::uint64_t* shift = nullptr;
 };
+
+/// The key of the stream that is `n` after a key's.
+RN_HD inline RandomKey later_stream(RandomKey key, std::uint64_t n) {
+  key.stream += n;
+  return key;
+}
+
+/// The key itself, where its shift can be read.
+RN_HD inline RandomKey shifted(RandomKey key) {
+  return key.shift ? RandomKey{key.seed, key.stream + *key.shift, nullptr} : key;
+}
 
 /// Four 32-bit numbers from 128 bits of counter under a 64-bit key: Philox4x32-10 of Salmon et al., "Parallel
 /// random numbers: as easy as 1, 2, 3", SC 2011.
@@ -20,6 +33,7 @@ struct Philox {
   std::uint32_t x[4];
 
   /// The block that holds numbers 4 `block` .. 4 `block` + 3 of the stream.
+  /// @param key  without a shift
   RN_HD Philox(RandomKey key, std::uint64_t block)
       : x{static_cast<std::uint32_t>(block), static_cast<std::uint32_t>(block >> 32),
           static_cast<std::uint32_t>(key.stream), static_cast<std::uint32_t>(key.stream >> 32)} {

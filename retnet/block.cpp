@@ -33,7 +33,7 @@ Variable Block::operator()(const Variable& x, RetentionState& state, const FormO
     return ffn_(norm2_(y, reference), y, reference);                         // Eq. (9): x' = FFN(LN(y)) + y
   }
   const auto drop = [&](const Variable& y, std::uint64_t which) {
-    return retnet::dropout(y, dropout.p, {dropout.key.seed, dropout.key.stream + which});
+    return retnet::dropout(y, dropout.p, kernels::later_stream(dropout.key, which));
   };
   const Variable y = add(drop(retention_(norm1_(x, reference), state, options), 0), x);
   return add(drop(ffn_(norm2_(y, reference), {}, reference), 1), y);

@@ -29,9 +29,8 @@ void RetNet::to(Device device) {
 }
 
 ModelState RetNet::initial_state(std::int64_t batch) const {
-  ModelState state;
-  for (const Block& block : blocks_) state.layers.push_back(block.initial_state(batch, dtype_, device()));
-  return state;
+  // No form changes a state's tensors, so all blocks have the same zeros.
+  return {std::vector<RetentionState>(blocks_.size(), blocks_[0].initial_state(batch, dtype_, device()))};
 }
 
 Variable RetNet::embed(const Tensor& tokens, const ForwardOptions& options) const {
@@ -50,7 +49,7 @@ namespace {
 
 /// Dropout of block l: stream 0 belongs to the embedding.
 Dropout block_dropout(const Dropout& dropout, std::size_t l) {
-  return {dropout.p, {dropout.key.seed, dropout.key.stream + 1 + l * Block::kDropoutStreams}};
+  return {dropout.p, kernels::later_stream(dropout.key, 1 + l * Block::kDropoutStreams)};
 }
 
 }  // namespace

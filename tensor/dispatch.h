@@ -29,6 +29,15 @@ decltype(auto) on_device(const char* op, Device device, Body&& body) {
   return body(kernels::Cpu{});
 }
 
+/// Calls `body(hip())`. @throws Error in the name of `op` where this build has no GPU
+template <class Body>
+decltype(auto) on_gpu(const char* op, Body&& body) {
+  if constexpr (kHasGpu)
+    return body(hip());
+  else
+    fail(op, "this build has no GPU; configure with -DRETNET_GPU=amd or nvidia");
+}
+
 /// Calls `body(Type<T>{})` with T = float, double or bf16 as the dtype says.
 /// @throws Error in the name of `op` for i32
 template <class Body>

@@ -4,6 +4,8 @@
 #include <cstdlib>
 #include <map>
 #include <mutex>
+#include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "kernels/memory.h"
@@ -40,6 +42,17 @@ std::int64_t rounded(std::int64_t bytes) {
   return std::max(step, (bytes + step - 1) / step * step);
 }
 
+using FreeBlocks = std::map<std::int64_t, std::vector<void*>>;  // by size
+
+/// The blocks of a graph. Its kernels have their addresses, so until it is gone nobody else may get one: not
+/// those that were taken while it was recorded, and not those that were in use by then, which it may read.
+struct RecordedBlocks {
+  std::unordered_set<void*> before;                  ///< in use when the recording began, and since
+  std::unordered_set<void*> taken;                   ///< while it was recorded
+  FreeBlocks reusable;                               ///< of those taken, free again: for the same graph
+  std::vector<std::pair<std::int64_t, void*>> kept;  ///< of those from before, no longer in use
+};
+
 /// The memory of one device. Blocks that were freed wait here for the next request of their size. A training
 /// step asks for the same sizes as the step before, so after the first step no memory comes from the system,
 /// and no page is touched anew.
@@ -51,7 +64,7 @@ class Cache {
     const std::int64_t size = rounded(bytes);
     void* block = reused(size);
     if (!block) block = allocated(size);
-    if (!block) {
+    if (!block && !recorded_) {
       release();
       block = allocated(size);
     }
@@ -59,7 +72,7 @@ class Cache {
       fail("storage", device_ == Device::hip ? "the GPU is out of memory" : "out of memory", ": asked for ",
            bytes >> 20, " MiB with ", stats().live >> 20,
            " MiB in use; use a smaller batch, window or model");
-    count(size);
+    count(block, size);
     if (poison()) on_device("storage", device_, [&](auto exec) { kernels::poison(exec, block, bytes); });
     return block;
   }
@@ -68,17 +81,32 @@ class Cache {
     const std::int64_t size = rounded(bytes);
     const std::lock_guard lock(mutex_);
     stats_.live -= size;
+    if (device_ == Device::hip) live_.erase(block);
     if (!kReuse) return free(block);
-    free_[size].push_back(block);
     stats_.cached += size;
+    put(block, size);
   }
 
+  /// From now on blocks are taken for a graph, until end_recording(). It has them until the result is gone.
+  std::shared_ptr<RecordedBlocks> begin_recording() {
+    const std::lock_guard lock(mutex_);
+    recorded_ = new RecordedBlocks;
+    recorded_->before = live_;
+    graphs_.push_back(recorded_);
+    return {recorded_, [this](RecordedBlocks* graph) { forget(graph); }};
+  }
+
+  void end_recording() {
+    const std::lock_guard lock(mutex_);
+    recorded_ = nullptr;
+  }
+
+  /// Returns what waits for anybody; graphs keep theirs.
   void release() {
     const std::lock_guard lock(mutex_);
     for (auto& [size, blocks] : free_)
-      for (void* block : blocks) free(block);
+      for (void* block : blocks) free(block), stats_.cached -= size;
     free_.clear();
-    stats_.cached = 0;
   }
 
   MemoryStats stats() {
@@ -94,12 +122,37 @@ class Cache {
  private:
   void* reused(std::int64_t size) {
     const std::lock_guard lock(mutex_);
-    const auto found = free_.find(size);
-    if (found == free_.end() || found->second.empty()) return nullptr;
+    void* block = recorded_ ? picked(recorded_->reusable, size) : nullptr;
+    if (!block) block = picked(free_, size);
+    if (block) stats_.cached -= size;
+    return block;
+  }
+
+  static void* picked(FreeBlocks& blocks, std::int64_t size) {
+    const auto found = blocks.find(size);
+    if (found == blocks.end() || found->second.empty()) return nullptr;
     void* block = found->second.back();
     found->second.pop_back();
-    stats_.cached -= size;
     return block;
+  }
+
+  /// Puts a free block where it waits: with the graph that has it, or for anybody.
+  void put(void* block, std::int64_t size) {
+    for (RecordedBlocks* graph : graphs_) {
+      if (graph->taken.count(block) > 0) return graph->reusable[size].push_back(block);
+      if (graph->before.erase(block) > 0) return graph->kept.push_back({size, block});
+    }
+    free_[size].push_back(block);
+  }
+
+  /// A graph is gone: its free blocks are for anybody, or for other graphs that have them too.
+  void forget(RecordedBlocks* graph) {
+    const std::lock_guard lock(mutex_);
+    graphs_.erase(std::find(graphs_.begin(), graphs_.end(), graph));
+    for (const auto& [size, block] : graph->kept) put(block, size);
+    for (const auto& [size, blocks] : graph->reusable)
+      for (void* block : blocks) put(block, size);
+    delete graph;
   }
 
   void* allocated(std::int64_t size) {
@@ -111,15 +164,20 @@ class Cache {
   }
 
   /// Counts a block as in use; not before it is had, so that a refused request leaves no trace in the peak.
-  void count(std::int64_t size) {
+  void count(void* block, std::int64_t size) {
     const std::lock_guard lock(mutex_);
+    if (device_ == Device::hip) live_.insert(block);
+    if (recorded_) recorded_->taken.insert(block);
     stats_.live += size;
     stats_.peak = std::max(stats_.peak, stats_.live);
   }
 
   const Device device_;
   std::mutex mutex_;
-  std::map<std::int64_t, std::vector<void*>> free_;
+  FreeBlocks free_;
+  std::unordered_set<void*> live_;       // on a GPU: blocks in use
+  std::vector<RecordedBlocks*> graphs_;  // all that there are
+  RecordedBlocks* recorded_ = nullptr;   // the one that is being recorded
   MemoryStats stats_;
 };
 
@@ -145,9 +203,39 @@ void reset_peak_memory(Device device) { cache(device).reset_peak(); }
 void release_cached_memory(Device device) { cache(device).release(); }
 void set_poison(bool on) { poison() = on; }
 
-kernels::Hip hip() {
-  return {nullptr, [](std::int64_t bytes) { return cache(Device::hip).take(bytes); },
-          [](void* memory, std::int64_t bytes) { cache(Device::hip).give_back(memory, bytes); }};
+namespace {
+
+/// Where work of the GPU is queued: the default stream, or while a graph is recorded that of the recording.
+void*& stream() {
+  static void* current = nullptr;
+  return current;
 }
+
+}  // namespace
+
+kernels::Hip hip() {
+  return {stream(), [](std::int64_t bytes) { return cache(Device::hip).take(bytes); },
+          [](void* memory, std::int64_t bytes) { cache(Device::hip).give_back(memory, bytes); },
+          stream() != nullptr};
+}
+
+void synchronize(Device device) {
+  on_device("synchronize", device, [](auto exec) { kernels::synchronize(exec); });
+}
+
+namespace detail {
+
+GraphMemory begin_recording(void* recording) {
+  require(stream() == nullptr, "graph", "required one recording at a time, got another one within it");
+  stream() = recording;
+  return cache(Device::hip).begin_recording();
+}
+
+void end_recording() {
+  stream() = nullptr;
+  cache(Device::hip).end_recording();
+}
+
+}  // namespace detail
 
 }  // namespace retnet

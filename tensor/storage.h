@@ -44,6 +44,21 @@ void release_cached_memory(Device device = Device::cpu);  ///< returns every unu
 /// storages' cache: whoever gets a block next queues behind whoever had it before, so none is waited for.
 kernels::Hip hip();
 
+/// Waits for everything that was queued on a device; on the CPU there is nothing to wait for.
+void synchronize(Device device);
+
+namespace detail {
+
+/// What keeps the memory of a graph from everybody else.
+using GraphMemory = std::shared_ptr<void>;
+
+/// From now on hip() queues in the stream `recording`, and memory is taken for the graph that is recorded
+/// there, until end_recording(); the graph has it as long as the result lives. See DeviceGraph.
+GraphMemory begin_recording(void* recording);
+void end_recording();
+
+}  // namespace detail
+
 /// While on, new storage is filled with 0xFF bytes, a NaN in every floating dtype, so that reading memory
 /// that nobody wrote shows. Off by default; the tests turn it on. Environment: RETNET_POISON=1.
 void set_poison(bool on);

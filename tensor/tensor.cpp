@@ -94,19 +94,26 @@ Tensor Tensor::to(Device device) const {
   require(defined(), "to", "the tensor is undefined");
   if (device == this->device()) return *this;
   require(kHasGpu, "to", "this build has no GPU; configure with -DRETNET_GPU=amd or nvidia");
-  const Tensor x = contiguous(*this);
   Tensor y = empty(shape_, dtype_, device);
-  const std::int64_t bytes = size_ * size_of(dtype_);
-  const char* from = static_cast<const char*>(x.storage()->data()) + x.offset() * size_of(dtype_);
-  void* to = y.storage()->data();
-  if (bytes > 0)
-    on_device("to", Device::hip, [&](auto exec) {
-      if (device == Device::hip)
-        kernels::copy_in(exec, to, from, bytes);
-      else
-        kernels::copy_out(exec, to, from, bytes);
-    });
+  y.assign(contiguous(*this));
   return y;
+}
+
+void Tensor::assign(const Tensor& from) const {
+  require(is_contiguous() && from.is_contiguous() && from.shape() == shape_ && from.dtype() == dtype_,
+          "assign", "needs contiguous tensors of one shape and dtype, got ", shape_, " ", dtype_, " and ",
+          from.shape(), " ", from.dtype());
+  if (device() == from.device()) return copy_into(*this, from);
+  const std::int64_t element = size_of(dtype_), bytes = size_ * element;
+  const void* source = static_cast<const char*>(from.storage()->data()) + from.offset() * element;
+  void* to = static_cast<char*>(storage()->data()) + offset() * element;
+  if (bytes == 0) return;
+  on_device("assign", Device::hip, [&](auto exec) {
+    if (device() == Device::hip)
+      kernels::copy_in(exec, to, source, bytes);
+    else
+      kernels::copy_out(exec, to, source, bytes);
+  });
 }
 
 #define RETNET_TENSOR(T)                                                \

@@ -66,6 +66,10 @@ class Tensor {
   /// everything that was queued on the device, and so do item(), at() and to_vector(); nothing else does.
   Tensor to(Device device) const;
 
+  /// Overwrites the elements with those of a tensor of any device. Memory stays where it is, which matters to
+  /// a DeviceGraph. Both are contiguous, with equal shapes and dtypes.
+  void assign(const Tensor& from) const;
+
  private:
   StoragePtr storage_;
   std::int64_t offset_ = 0, size_ = 0;

@@ -18,12 +18,13 @@ struct Given {
   std::vector<std::string> data;
   std::string preset, config_file, out;
   Device device = Device::cpu;
-  bool resume = false, quiet = false;
+  bool resume = false, quiet = false, graphs = true;
   std::vector<Override> config, settings;
 };
 
-// What comes before the flags: the run that goes on, or else a preset and a file over it.
-void read_base(const Given& given, Run& run) {
+// What comes before the flags: the run that goes on, or else a preset and a file over it. True iff the
+// former.
+bool read_base(const Given& given, Run& run) {
   const std::string name = given.preset.empty() ? "tiny" : given.preset;
   run.config = preset(name);
   run.settings = preset_settings(name);
@@ -41,6 +42,14 @@ void read_base(const Given& given, Run& run) {
   }
   if (!given.config_file.empty())
     fields_from_json(run.config, read_json(given.config_file), printable(given.config_file));
+  return continued.has_value();
+}
+
+// A GPU gets the batch whole, unless a number of windows was asked for.
+void follow_batch(const Given& given, Run& run) {
+  const auto asked = [](const Override& flag) { return flag.key == "micro_batch"; };
+  if (run.device != Device::cpu && std::none_of(given.settings.begin(), given.settings.end(), asked))
+    run.settings.micro_batch = run.settings.batch;
 }
 
 // The widths of the paper's block that nobody gave, after a d_model that somebody did: keys as wide as the
@@ -61,14 +70,15 @@ void follow_d_model(const Given& given, Config& config) {
 
 Run make_run(const Given& given) {
   Run run;
-  run.resume = given.resume, run.quiet = given.quiet, run.device = given.device;
+  run.resume = given.resume, run.quiet = given.quiet, run.device = given.device, run.graphs = given.graphs;
   run.out = !given.out.empty() ? given.out : "runs/" + (given.preset.empty() ? "tiny" : given.preset);
-  read_base(given, run);
+  const bool continued = read_base(given, run);
   if (!given.data.empty()) run.data = given.data;
   if (given.config.empty() && !given.config_file.empty()) run.config.validate();  // then the file is at fault
   apply(given.config, run.config);
   if (!run.resume) follow_d_model(given, run.config);
   apply(given.settings, run.settings);
+  if (!continued) follow_batch(given, run);
   try {
     run.config.validate();
     run.settings.validate();
@@ -145,6 +155,15 @@ void check_choice(const std::string& name, const std::string& text, const std::v
   fail(name.c_str(), "required ", joined(choices), ", got ", quote(text), did_you_mean(text, choices));
 }
 
+void add_graphs(Command& command, bool& field) {
+  Option option{"--graphs", "on|off", "on a GPU: launch each step as one recorded graph", "on", {}};
+  option.set = [&field](const std::string& text) {
+    check_choice("--graphs", text, {"on", "off"});
+    field = text == "on";
+  };
+  command.options.push_back(option);
+}
+
 void add_choice(Command& command, const std::string& name, std::string& field,
                 const std::vector<std::string>& choices, const std::string& help,
                 const std::string& fallback) {
@@ -186,6 +205,7 @@ Command train_command() {
               "JSON with the model's fields, over those of the preset");
   command.add_switch("--resume", given->resume, "go on with the run in --out, with its own settings");
   command.add_device(given->device);
+  add_graphs(command, given->graphs);
   command.add_threads();
   command.add_switch("--quiet", given->quiet, "no progress on standard error");
   add_fields(command, "training", preset_settings("tiny"), given->settings);

@@ -23,26 +23,48 @@ GradientNorm Optimizer::gradient_norm(std::int64_t step, double clip) const {
   return {squares, clip_by_norm(squares, clip)};
 }
 
-void Optimizer::check(const GradientNorm& norm, std::int64_t step) const {
-  const std::vector<double> squares = norm.squares.to_vector<double>();
+void Optimizer::check(const Tensor& given, std::int64_t step) const {
+  const std::vector<double> squares = given.to_vector<double>();
   for (std::size_t i = 0; i < squares.size(); ++i)
     require(std::isfinite(squares[i]), "train", "the gradient of ", parameters_[i].name, " at step ", step,
             " is not finite");
 }
 
-void Optimizer::step(const TrainSettings& settings, std::int64_t step, const GradientNorm& norm) {
+namespace {
+
+kernels::AdamW adamw_settings(const TrainSettings& settings, std::int64_t step) {
   kernels::AdamW adamw;
-  adamw.learning_rate = learning_rate(settings, step);
   adamw.beta1 = settings.beta1, adamw.beta2 = settings.beta2;
-  adamw.step = step;
   adamw.weight_decay = settings.weight_decay;
+  adamw.step = step, adamw.learning_rate = learning_rate(settings, step);
+  return adamw;
+}
+
+}  // namespace
+
+kernels::AdamWRates Optimizer::rates(const TrainSettings& settings, std::int64_t step) {
+  return kernels::rates_of(adamw_settings(settings, step));
+}
+
+void Optimizer::step(const TrainSettings& settings, std::int64_t step, const GradientNorm& norm) {
+  update(adamw_settings(settings, step), norm);
+}
+
+void Optimizer::step(const TrainSettings& settings, const kernels::AdamWRates* rates,
+                     const GradientNorm& norm) {
+  kernels::AdamW adamw = adamw_settings(settings, 1);
+  adamw.rates = rates;
+  update(adamw, norm);
+}
+
+void Optimizer::update(const kernels::AdamW& settings, const GradientNorm& norm) {
   std::vector<AdamWParameter> updates;
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     const Variable& variable = parameters_[i].variable;
     updates.push_back(
         {variable.value(), moments_[i].m, moments_[i].v, contiguous(variable.grad()), variable.rank() == 2});
   }
-  adamw_update(adamw, updates, norm.global.scale);
+  adamw_update(settings, updates, norm.global.scale);
   zero_grad();
 }
 

@@ -28,12 +28,19 @@ class Optimizer {
   /// @throws Error naming the step and the first parameter whose gradient is missing
   GradientNorm gradient_norm(std::int64_t step, double clip) const;
 
+  /// @param squares  as gradient_norm() gave them
   /// @throws Error naming the step and the first parameter whose gradient was not finite
-  void check(const GradientNorm& norm, std::int64_t step) const;
+  void check(const Tensor& squares, std::int64_t step) const;
 
   /// One step, counted from 1; scales the gradients as `norm` says, and forgets them. Where the norm is not
   /// finite, nothing is updated.
   void step(const TrainSettings& settings, std::int64_t step, const GradientNorm& norm);
+
+  /// The same with the rates of a step that is not known here. @param rates  where the weights are
+  void step(const TrainSettings& settings, const kernels::AdamWRates* rates, const GradientNorm& norm);
+
+  /// The rates of a step, counted from 1.
+  static kernels::AdamWRates rates(const TrainSettings& settings, std::int64_t step);
 
   void zero_grad();
   void to(Device device);  ///< moves the moments; the parameters are the model's to move
@@ -41,6 +48,8 @@ class Optimizer {
   std::vector<Moments>& moments() { return moments_; }
 
  private:
+  void update(const kernels::AdamW& settings, const GradientNorm& norm);
+
   std::vector<Parameter> parameters_;
   std::vector<Moments> moments_;
 };

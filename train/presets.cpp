@@ -4,7 +4,7 @@
 
 namespace retnet {
 
-TrainSettings preset_settings(const std::string& name) {
+TrainSettings preset_settings(const std::string& name, Device device) {
   preset(name);     // refuses unknown names
   TrainSettings s;  // the defaults are tiny's
   if (name == "small") {
@@ -16,6 +16,7 @@ TrainSettings preset_settings(const std::string& name) {
     s.steps = 5000, s.warmup = 200, s.learning_rate = 1e-3;
     s.dropout = 0.1;  // a model of this size learns a text of a megabyte by heart
   }
+  if (device != Device::cpu) s.micro_batch = s.batch;
   return s;
 }
 

@@ -15,7 +15,7 @@
 #include "train/log.h"
 #include "train/progress.h"
 #include "train/run_folder.h"
-#include "train/streams.h"
+#include "train/training_step.h"
 
 namespace retnet {
 namespace {
@@ -77,11 +77,10 @@ Dataset open_data(const Run& run) {
 /// Steps that may be queued before the host reads what they came to.
 constexpr std::size_t kMostUnread = 256;
 
-/// What a step leaves behind, where it was computed: until it is read, the host need not wait for it.
+/// A step whose loss the host has not read.
 struct Unread {
   std::int64_t step = 0;
-  Tensor loss;  ///< f64 []
-  GradientNorm norm;
+  StepResult result;
 };
 
 /// What a run consists of while it goes on. Everything a step draws from is a function of the seed and its
@@ -98,8 +97,6 @@ class Trainer {
   void begin_or_resume();
   void step();
   FormOptions form() const { return {settings_.form, 0, settings_.reference}; }
-  Tensor backpropagate(std::int64_t step);
-  Tensor backpropagate(std::int64_t step, const Batch& batch, std::int64_t first_pass);
   void check(const Unread& step);
   void read_steps();
   [[noreturn]] void fail_at_loss(std::int64_t step, double loss);
@@ -117,6 +114,7 @@ class Trainer {
   RetNet model_;
   Optimizer optimizer_;
   TrainerState state_;
+  std::unique_ptr<TrainingStep> training_;
   std::unique_ptr<Log> log_;
   std::unique_ptr<Progress> progress_;
   std::int64_t saved_ = 0;  ///< step of the newest checkpoint
@@ -139,6 +137,7 @@ Trainer::Trainer(const Run& run, const std::atomic<bool>& stop)
   begin_or_resume();
   model_.to(run.device);
   optimizer_.to(run.device);
+  training_ = std::make_unique<TrainingStep>(model_, optimizer_, settings_, run.graphs);
   log_ = std::make_unique<Log>(out_ + "/log.jsonl", state_.step);
   progress_ = std::make_unique<Progress>(run.quiet ? nullptr : &std::cerr, ::isatty(STDERR_FILENO) == 1,
                                          state_.step, settings_.steps);
@@ -192,72 +191,39 @@ RunResult Trainer::go() {
 void Trainer::step() {
   if (unread_.empty()) unread_since_ = Clock::now();
   const std::int64_t step = state_.step + 1;
-  const Tensor loss = backpropagate(step);
-  unread_.push_back({step, loss, optimizer_.gradient_norm(step, settings_.clip)});
+  std::vector<Batch> batches;
+  for (std::int64_t part = 0; part < settings_.accumulate; ++part)
+    batches.push_back(data_.train_batch(settings_.batch, settings_.window, settings_.seed, step, part));
+  unread_.push_back({step, training_->run(step, batches)});
   const bool queued = run_.device != Device::cpu;
   if (!queued) check(unread_.back());
-  optimizer_.step(settings_, step, unread_.back().norm);
   state_.step = step;
   if (!queued || progress_->due() || unread_.size() >= kMostUnread) read_steps();
 }
 
 /// @throws Error naming the step unless its loss and gradients are finite; waits for them
 void Trainer::check(const Unread& step) {
-  const double loss = step.loss.item();
+  const double loss = step.result.loss.item();
   if (!std::isfinite(loss)) fail_at_loss(step.step, loss);
-  optimizer_.check(step.norm, step.step);
+  optimizer_.check(step.result.squares, step.step);
 }
 
 /// Waits for the steps that were queued; logs and shows them.
 void Trainer::read_steps() {
   if (unread_.empty()) return;
-  unread_.back().loss.item();
+  unread_.back().result.loss.item();
   const std::int64_t tokens = settings_.batch * settings_.window * settings_.accumulate;
   const double seconds = std::chrono::duration<double>(Clock::now() - unread_since_).count() /
                          static_cast<double>(unread_.size());
   for (const Unread& each : std::exchange(unread_, {})) {
     check(each);
-    const double loss = each.loss.item(), norm = each.norm.global.norm.item();
+    const double loss = each.result.loss.item(), norm = each.result.norm.item();
     log_->write({each.step, loss, learning_rate(settings_, each.step), norm, each.step * tokens,
                  log_->seconds() + seconds});
     progress_->step(each.step, loss, tokens, seconds);
     result_.seconds += seconds;
     result_.tokens += tokens;
   }
-}
-
-/// Leaves the gradient of the mean loss of a step's windows in the parameters. @returns that loss, f64 []
-Tensor Trainer::backpropagate(std::int64_t step) {
-  optimizer_.zero_grad();
-  const std::int64_t passes = (settings_.batch + settings_.micro_batch - 1) / settings_.micro_batch;
-  Tensor total = Tensor::zeros({}, Dtype::f64, run_.device);
-  for (std::int64_t part = 0; part < settings_.accumulate; ++part)
-    total = add(
-        total,
-        backpropagate(step, data_.train_batch(settings_.batch, settings_.window, settings_.seed, step, part),
-                      part * passes));
-  return total;
-}
-
-/// Adds the gradient of a batch's share of the mean loss, some windows at a time: so the activations of only
-/// those are alive, and stay in the caches. @returns that share, f64 []
-Tensor Trainer::backpropagate(std::int64_t step, const Batch& batch, std::int64_t first_pass) {
-  Tensor total = Tensor::zeros({}, Dtype::f64, run_.device);
-  for (std::int64_t begin = 0, pass = first_pass; begin < settings_.batch;
-       begin += settings_.micro_batch, ++pass) {
-    const std::int64_t end = std::min(settings_.batch, begin + settings_.micro_batch);
-    ForwardOptions options;
-    options.form = form();
-    options.dropout = {settings_.dropout, step_key(Purpose::dropout, settings_.seed, step, pass)};
-    options.recompute = settings_.recompute;
-    const Variable loss =
-        model_.loss(slice(batch.tokens, 0, begin, end), slice(batch.targets, 0, begin, end), options);
-    const double share =
-        static_cast<double>(end - begin) / static_cast<double>(settings_.batch * settings_.accumulate);
-    backward(mul(loss, share), Graph::release);
-    total = add(total, mul(astype(loss.value(), Dtype::f64), share));
-  }
-  return total;
 }
 
 void Trainer::fail_at_loss(std::int64_t step, double loss) {

@@ -21,6 +21,7 @@ struct Run {
   bool resume = false;            ///< continue from the newest checkpoint in `out`
   bool quiet = false;             ///< no progress on stderr
   Device device = Device::cpu;    ///< where to compute; a run may go on on another one
+  bool graphs = true;             ///< on a GPU: steps are recorded and launched as one graph
 };
 
 /// How a run ended.

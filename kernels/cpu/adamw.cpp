@@ -12,14 +12,14 @@ namespace {
 /// What the settings come to at one step.
 template <class T>
 struct Factors {
-  explicit Factors(const AdamW& s)
+  Factors(const AdamW& s, const AdamWRates& rates)
       : b1(T(s.beta1)),
         b2(T(s.beta2)),
         eps(T(s.eps)),
         gradient_scale(T(s.scale ? s.gradient_scale * *s.scale : s.gradient_scale)),
-        step_size(T(s.learning_rate / (1 - std::pow(s.beta1, double(s.step))))),
-        v_correction(T(1 / (1 - std::pow(s.beta2, double(s.step))))),
-        keep(T(1 - s.learning_rate * s.weight_decay)) {}
+        step_size(T(rates.step_size)),
+        v_correction(T(rates.v_correction)),
+        keep(T(rates.keep)) {}
   T b1, b2, eps, gradient_scale, step_size, v_correction, keep;
 };
 
@@ -47,7 +47,7 @@ void clip_by_norm(Cpu, double* norm, double* scale, const double* squares, std::
 template <class T>
 void adamw(Cpu, const AdamW& s, const AdamWParameter<T>* parameters, std::int64_t count) {
   if (s.scale && !std::isfinite(*s.scale)) return;
-  const Factors<T> factors(s);
+  const Factors<T> factors(s, s.rates ? *s.rates : rates_of(s));
   // Blocks of all parameters in one sequence: ends[i] is the number of the first block after parameter i.
   std::vector<std::int64_t> ends;
   std::int64_t blocks = 0;

@@ -26,6 +26,7 @@ void copy_in(Cpu, void* to, const void* from, std::int64_t bytes) {
 void copy_out(Cpu, void* to, const void* from, std::int64_t bytes) {
   std::memcpy(to, from, static_cast<std::size_t>(bytes));
 }
+void synchronize(Cpu) {}
 std::string description(Cpu) { return "cpu"; }
 
 }  // namespace retnet::kernels

@@ -9,6 +9,7 @@ namespace retnet::kernels {
 
 template <class T>
 void fill_uniform(Cpu, T* x, std::int64_t n, RandomKey key, double low, double high) {
+  key = shifted(key);
   // Rounding to T can reach the upper end, which is not part of the interval.
   const T last = std::nextafter(T(high), T(low));
   parallel_blocks(n, [=](std::int64_t begin, std::int64_t end) {
@@ -19,6 +20,7 @@ void fill_uniform(Cpu, T* x, std::int64_t n, RandomKey key, double low, double h
 
 template <class T>
 void fill_normal(Cpu, T* x, std::int64_t n, RandomKey key, double mean, double deviation) {
+  key = shifted(key);
   constexpr double two_pi = 6.283185307179586476925;
   parallel_blocks(n, [=](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
@@ -32,6 +34,7 @@ void fill_normal(Cpu, T* x, std::int64_t n, RandomKey key, double mean, double d
 
 template <class T>
 void dropout(Cpu, T* y, const T* x, std::int64_t n, RandomKey key, double p) {
+  key = shifted(key);
   using A = accum_t<T>;
   const A scale = A(1 / (1 - p));
   const auto threshold = static_cast<std::uint64_t>(std::ceil(p * 0x1p32));

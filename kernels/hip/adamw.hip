@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "kernels/bf16.h"
 #include "kernels/hip/block.h"
 
 namespace retnet::kernels {
@@ -13,13 +14,10 @@ constexpr std::int64_t kSlice = 4096;
 /// What the settings come to at one step.
 template <class T>
 struct Factors {
-  explicit Factors(const AdamW& s)
-      : b1(T(s.beta1)),
-        b2(T(s.beta2)),
-        eps(T(s.eps)),
-        step_size(T(s.learning_rate / (1 - std::pow(s.beta1, double(s.step))))),
-        v_correction(T(1 / (1 - std::pow(s.beta2, double(s.step))))),
-        keep(T(1 - s.learning_rate * s.weight_decay)) {}
+  explicit Factors(const AdamW& s) : b1(T(s.beta1)), b2(T(s.beta2)), eps(T(s.eps)) { set(rates_of(s)); }
+  RN_HD void set(const AdamWRates& rates) {
+    step_size = T(rates.step_size), v_correction = T(rates.v_correction), keep = T(rates.keep);
+  }
   T b1, b2, eps, step_size, v_correction, keep;
 };
 
@@ -32,7 +30,8 @@ struct Share {
 
 template <class T>
 __global__ void adamw_kernel(Factors<T> f, double gradient_scale, const double* scale,
-                             const Share<T>* shares) {
+                             const AdamWRates* rates, const Share<T>* shares) {
+  if (rates) f.set(*rates);
   if (scale) gradient_scale *= *scale;
   if (!isfinite(gradient_scale)) return;
   std::int64_t number = 0;
@@ -76,7 +75,7 @@ void adamw(Hip hip, const AdamW& s, const AdamWParameter<T>* parameters, std::in
   if (blocks == 0) return;
   const ListOnDevice<Share<T>> list(hip, shares);
   adamw_kernel<<<static_cast<unsigned>(blocks), kThreads, 0, stream_of(hip)>>>(
-      Factors<T>(s), s.gradient_scale, s.scale, list.data());
+      Factors<T>(s), s.gradient_scale, s.scale, s.rates, list.data());
   check_launch("adamw");
 }
 

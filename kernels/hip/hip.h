@@ -22,6 +22,18 @@
 #define hipMemsetAsync cudaMemsetAsync
 #define hipStreamSynchronize cudaStreamSynchronize
 #define hipDeviceSynchronize cudaDeviceSynchronize
+#define hipStreamCreateWithFlags cudaStreamCreateWithFlags
+#define hipStreamNonBlocking cudaStreamNonBlocking
+#define hipStreamBeginCapture cudaStreamBeginCapture
+#define hipStreamEndCapture cudaStreamEndCapture
+#define hipStreamCaptureModeRelaxed cudaStreamCaptureModeRelaxed
+#define hipGraph_t cudaGraph_t
+#define hipGraphExec_t cudaGraphExec_t
+#define hipGraphGetNodes cudaGraphGetNodes
+#define hipGraphInstantiateWithFlags cudaGraphInstantiateWithFlags
+#define hipGraphLaunch cudaGraphLaunch
+#define hipGraphDestroy cudaGraphDestroy
+#define hipGraphExecDestroy cudaGraphExecDestroy
 #define hipGetDeviceCount cudaGetDeviceCount
 #define hipGetDeviceProperties cudaGetDeviceProperties
 #define hipDeviceProp_t cudaDeviceProp
@@ -85,5 +97,8 @@ class ListOnDevice {
 /// After every launch. A kernel that fails while it runs shows at the next call of the runtime; with
 /// RETNET_GPU_CHECK=1 in the environment, here. @throws DeviceError that names the kernel and what to do
 void check_launch(const char* kernel);
+
+/// @throws DeviceError "call: what the runtime says; what to do" unless the call succeeded
+void require_success(const char* call, hipError_t error);
 
 }  // namespace retnet::kernels

@@ -1,7 +1,9 @@
 #include "kernels/memory.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 
 #include "kernels/hip/hip.h"
 
@@ -12,17 +14,6 @@ namespace {
 bool waits_for_each() {
   static const bool on = std::getenv("RETNET_GPU_CHECK") != nullptr;
   return on;
-}
-
-/// @throws DeviceError "call: what the runtime says; what to do" unless the call succeeded
-void require_success(const char* call, hipError_t error) {
-  if (error == hipSuccess) return;
-  (void)hipGetLastError();  // or the next check would find it again
-  const char* advice =
-      waits_for_each()
-          ? ""
-          : "; a kernel queued before may have failed: RETNET_GPU_CHECK=1 in the environment names it";
-  throw DeviceError(std::string(call) + ": " + hipGetErrorString(error) + advice);
 }
 
 /// "gfx90a", or "sm_90".
@@ -55,7 +46,41 @@ std::string rebuild(const hipDeviceProp_t& device) {
 #endif
 }
 
+/// Bytes that travel as an argument of a kernel: what CUDA allows for all of them is 4096.
+constexpr std::int64_t kArgument = 3584;
+
+struct Bytes {
+  unsigned char x[kArgument];
+};
+
+__global__ void write_bytes(unsigned char* to, Bytes bytes, int count) {
+  for (int i = static_cast<int>(threadIdx.x); i < count; i += static_cast<int>(blockDim.x))
+    to[i] = bytes.x[i];
+}
+
+/// Copies from the host as arguments of kernels, some of it at a time.
+void copy_as_arguments(Hip hip, void* to, const void* from, std::int64_t bytes) {
+  for (std::int64_t begin = 0; begin < bytes; begin += kArgument) {
+    Bytes piece;
+    const std::int64_t count = std::min(kArgument, bytes - begin);
+    std::memcpy(piece.x, static_cast<const char*>(from) + begin, static_cast<std::size_t>(count));
+    write_bytes<<<1, 256, 0, stream_of(hip)>>>(static_cast<unsigned char*>(to) + begin, piece,
+                                               static_cast<int>(count));
+    check_launch("copy to the GPU");
+  }
+}
+
 }  // namespace
+
+void require_success(const char* call, hipError_t error) {
+  if (error == hipSuccess) return;
+  (void)hipGetLastError();  // or the next check would find it again
+  const char* advice =
+      waits_for_each()
+          ? ""
+          : "; a kernel queued before may have failed: RETNET_GPU_CHECK=1 in the environment names it";
+  throw DeviceError(std::string(call) + ": " + hipGetErrorString(error) + advice);
+}
 
 void check_launch(const char* kernel) {
   hipError_t error = hipGetLastError();
@@ -95,17 +120,26 @@ void poison(Hip hip, void* memory, std::int64_t bytes) {
                   hipMemsetAsync(memory, 0xFF, static_cast<std::size_t>(bytes), stream_of(hip)));
 }
 
-// From pageable memory, the runtime takes a copy before it returns, or waits for the transfer itself.
+// From pageable memory, the runtime takes a copy before it returns, or waits for the transfer itself. A graph
+// would read that memory again whenever it runs, so what it copies must be part of it; and for little, that
+// is the quicker way in any case.
 void copy_in(Hip hip, void* to, const void* from, std::int64_t bytes) {
+  if (hip.records || bytes <= kArgument) return copy_as_arguments(hip, to, from, bytes);
   require_success("copy to the GPU", hipMemcpyAsync(to, from, static_cast<std::size_t>(bytes),
                                                     hipMemcpyHostToDevice, stream_of(hip)));
 }
 
 void copy_out(Hip hip, void* to, const void* from, std::int64_t bytes) {
+  if (hip.records)
+    throw DeviceError(
+        "copy from the GPU: required work without it, as a graph is being recorded; compute "
+        "without graphs");
   require_success("copy from the GPU", hipMemcpyAsync(to, from, static_cast<std::size_t>(bytes),
                                                       hipMemcpyDeviceToHost, stream_of(hip)));
   require_success("copy from the GPU", hipStreamSynchronize(stream_of(hip)));
 }
+
+void synchronize(Hip hip) { require_success("GPU", hipStreamSynchronize(stream_of(hip))); }
 
 std::string description(Hip) {
   const hipDeviceProp_t device = device_properties();

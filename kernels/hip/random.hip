@@ -14,6 +14,7 @@ template <class T>
 __global__ void uniform_kernel(T* x, std::int64_t n, RandomKey key, double low, double high, T last) {
   const std::int64_t i = thread_index();
   if (i >= n) return;
+  key = shifted(key);
   const T value = T(low + (high - low) * random_uniform(key, static_cast<std::uint64_t>(i)));
   x[i] = value < last ? value : last;
 }
@@ -23,7 +24,7 @@ __global__ void normal_kernel(T* x, std::int64_t n, RandomKey key, double mean, 
   constexpr double two_pi = 6.283185307179586476925;
   const std::int64_t i = thread_index();
   if (i >= n) return;
-  const Philox bits(key, static_cast<std::uint64_t>(i));
+  const Philox bits(shifted(key), static_cast<std::uint64_t>(i));
   const double u = (bits.x[0] + 1.0) * 0x1p-32;  // in (0, 1], so that its logarithm is finite
   const double angle = two_pi * (bits.x[1] * 0x1p-32);
   x[i] = T(mean + deviation * ::sqrt(-2 * ::log(u)) * ::cos(angle));
@@ -36,7 +37,7 @@ __global__ void dropout_kernel(T* y, const T* x, std::int64_t n, RandomKey key, 
   using A = accum_t<T>;
   const std::int64_t i = 4 * thread_index();
   if (i >= n) return;
-  const Philox bits(key, static_cast<std::uint64_t>(i / 4));
+  const Philox bits(shifted(key), static_cast<std::uint64_t>(i / 4));
   for (int j = 0; j < 4 && i + j < n; ++j) y[i + j] = T(bits.x[j] >= threshold ? A(x[i + j]) * scale : A(0));
 }
 

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "tensor/graph.h"
 #include "tensor/ops.h"
 #include "tests/support/close.h"
 #include "tests/support/gpu.h"
@@ -43,6 +44,51 @@ TEST_CASE("memory of the GPU is reused and counted, and begins as NaN while pois
   set_poison(true);
   CHECK(std::isnan(Tensor::empty({1}, Dtype::f32, Device::hip).item()));
   CHECK(Tensor::empty({1}, Dtype::i32, Device::hip).item() == -1);
+}
+
+TEST_CASE("a graph computes again what it recorded, from what is in memory then", "[gpu][graph]") {
+  RETNET_NEEDS_GPU();
+  const Tensor x = random({5, 7}, 1), y = random({5, 7}, 2);
+  const Tensor input = x.to(Device::hip);
+  Tensor result;
+  const auto work = [&] {
+    // The list of parts is copied from the host, and one product's memory is the next one's.
+    const Tensor squares = sum_squares(std::vector<Tensor>{input, mul(mul(input, 2), 0.5)});
+    result = add(sum(squares), astype(sum(input), Dtype::f64));
+  };
+  const auto expected = [&](const Tensor& of) { return 2 * sum_squares(of) + sum(of).item(); };
+  work();
+  const DeviceGraph graph(work);
+  CHECK(graph.launches() >= 6);
+  for (const Tensor& given : {y, x, y}) {
+    input.assign(given);
+    graph.run();
+    CHECK(result.item() == Approx(expected(given)).epsilon(1e-6));
+  }
+}
+
+TEST_CASE("nobody else gets memory of a graph, nor what was in use when it was recorded", "[gpu][graph]") {
+  RETNET_NEEDS_GPU();
+  Tensor table = Tensor::full({1000}, 3, Dtype::f32, Device::hip), result;
+  {
+    const DeviceGraph graph([&] { result = add(mul(table, 2), 1); });
+    table = result = Tensor();
+    std::vector<Tensor> others;
+    for (int i = 0; i < 8; ++i) others.push_back(Tensor::full({1000}, i, Dtype::f32, Device::hip));
+    graph.run();
+    for (int i = 0; i < 8; ++i) CHECK(others[static_cast<std::size_t>(i)].at({999}) == i);
+  }
+  const MemoryStats before = memory_stats(Device::hip);
+  release_cached_memory(Device::hip);
+  CHECK(memory_stats(Device::hip).cached == 0);
+  CHECK(memory_stats(Device::hip).live == before.live);
+}
+
+TEST_CASE("a graph that would read on the host is refused, and what follows is computed", "[gpu][graph]") {
+  RETNET_NEEDS_GPU();
+  const Tensor x = Tensor::full({3}, 1, Dtype::f32, Device::hip);
+  CHECK_THROWS_AS(DeviceGraph([&] { sum(x).item(); }), kernels::DeviceError);
+  CHECK(add(x, 1).at({2}) == 2);
 }
 
 TEST_CASE("more memory than the GPU has is an error that says so, and changes nothing", "[gpu][storage]") {
