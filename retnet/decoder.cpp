@@ -1,17 +1,22 @@
 #include "retnet/decoder.h"
 
+#include "retnet/decoder_gpu.h"
 #include "retnet/decoder_network.h"
 
 namespace retnet {
 
 Decoder::Decoder(const RetNet& model, std::int64_t batch, const DecoderOptions& options) {
-  require(model.device() == Device::cpu, "decode", "the decoder runs on the cpu, the model is on ",
-          model.device(), "; run its recurrent form, or move it with to()");
   require(batch >= 1, "decode", "the batch must be at least 1, got ", batch);
   require(options.threads >= 0, "decode", "the number of threads must be at least 0, got ", options.threads);
   require(!options.bf16_weights || model.dtype() == Dtype::f32, "decode",
           "bf16 weights are for f32 models, this one is ", model.dtype(), "; decode it with its own weights");
-  if (model.dtype() == Dtype::f64)
+  if (model.device() != Device::cpu) {
+    require(!options.bf16_weights, "decode", "bf16 weights are for the device cpu, the model is on ",
+            model.device(), "; decode it with its own weights");
+    require(fusable(model.dtype()), "decode", "a model on ", model.device(), " must be f32 or f64, got ",
+            model.dtype());
+    network_ = std::make_unique<detail::GpuDecoder>(model, batch);
+  } else if (model.dtype() == Dtype::f64)
     network_ = std::make_unique<detail::DecoderNetwork<double>>(model, batch, options.threads);
   else if (options.bf16_weights)
     network_ = std::make_unique<detail::DecoderNetwork<bf16>>(model, batch, options.threads);

@@ -14,9 +14,10 @@ namespace retnet {
 namespace detail {
 template <class W>
 class DecoderNetwork;
-}
+class GpuDecoder;
+}  // namespace detail
 
-/// How a Decoder stores its weights, and on how many threads it runs.
+/// How a Decoder on the CPU stores its weights, and on how many threads it runs.
 struct DecoderOptions {
   bool bf16_weights = false;  ///< matrices rounded to bf16, half the bytes a token reads; arithmetic in float
   int threads = 0;            ///< 0: as many as there are and as the model is large enough to keep busy
@@ -26,13 +27,14 @@ struct DecoderOptions {
 /// every buffer. It equals RetNet::forward() in the recurrent form, to rounding.
 ///
 /// A step costs one pass over the weights and one over the state, whatever the position; the weights serve
-/// all sequences of the batch. It neither allocates nor records. A sequence's logits have the same bits alone
-/// and in any batch, on any number of threads.
+/// all sequences of the batch. It neither allocates nor records. On the CPU a sequence's logits have the same
+/// bits alone and in any batch, on any number of threads. On a GPU a step is one kernel for the retention of
+/// a layer, and the whole step one launch (DeviceGraph).
 class Decoder {
  public:
   /// Packs a copy of the weights: later changes of the model do not reach it.
   /// @param batch  sequences decoded side by side, at least 1
-  /// @throws Error for bf16 weights of an f64 model
+  /// @throws Error for bf16 weights of an f64 model, or on a GPU
   explicit Decoder(const RetNet& model, std::int64_t batch = 1, const DecoderOptions& options = {});
   ~Decoder();
   Decoder(Decoder&&) noexcept;
@@ -40,7 +42,8 @@ class Decoder {
 
   /// Logits for the tokens after these, in a buffer that the next step overwrites.
   /// @param tokens  one per sequence, each in 0 .. V-1
-  /// @shape [batch, V], in the model's dtype, rows a multiple of 16 elements apart
+  /// @shape [batch, V], on the model's device and in its dtype; on the CPU rows are a multiple of 16 elements
+  /// apart
   /// @throws Error for a token out of range or another number of tokens; the state is then unchanged
   const Tensor& step(std::span<const std::int32_t> tokens);
 
@@ -60,7 +63,7 @@ class Decoder {
  private:
   template <class W>
   using Network = std::unique_ptr<detail::DecoderNetwork<W>>;
-  std::variant<Network<float>, Network<double>, Network<bf16>> network_;
+  std::variant<Network<float>, Network<double>, Network<bf16>, std::unique_ptr<detail::GpuDecoder>> network_;
 };
 
 }  // namespace retnet

@@ -75,6 +75,14 @@ void Member::wait() const {
   if (count > 1) meeting->wait(count);
 }
 
+void check_tokens(std::span<const std::int32_t> tokens, const Config& config, std::int64_t batch) {
+  require(static_cast<std::int64_t>(tokens.size()) == batch, "decode", "needs one token for each of ", batch,
+          " sequences, got ", tokens.size());
+  for (const std::int32_t token : tokens)
+    require(token >= 0 && token < config.vocab, "decode", "a token must be in 0 .. ", config.vocab - 1,
+            ", got ", token);
+}
+
 template <class W>
 DecoderNetwork<W>::DecoderNetwork(const RetNet& model, std::int64_t batch, int threads)
     : config_(model.config()),
@@ -131,11 +139,7 @@ const Tensor& DecoderNetwork<W>::step(std::span<const std::int32_t> tokens) {
 template <class W>
 void DecoderNetwork<W>::begin(std::span<const std::int32_t> tokens) {
   const std::int64_t d = config_.d_model;
-  require(static_cast<std::int64_t>(tokens.size()) == batch_, "decode", "needs one token for each of ",
-          batch_, " sequences, got ", tokens.size());
-  for (const std::int32_t token : tokens)
-    require(token >= 0 && token < config_.vocab, "decode", "a token must be in 0 .. ", config_.vocab - 1,
-            ", got ", token);
+  check_tokens(tokens, config_, batch_);
   for (std::int64_t b = 0; b < batch_; ++b)
     std::copy_n(weights_.embedding() + tokens[static_cast<std::size_t>(b)] * d, d,
                 x_.data<A>() + b * padded(d));

@@ -11,8 +11,8 @@
 
 namespace retnet::detail {
 
-/// Where the threads of a team wait for each other. A thread that waits longer than a phase should take sleeps:
-/// with fewer free processors than threads, the one waited for may need this very processor.
+/// Where the threads of a team wait for each other. A thread that waits longer than a phase should take
+/// sleeps: with fewer free processors than threads, the one waited for may need this very processor.
 class Meeting {
  public:
   void wait(int count);  ///< until `count` threads are here
@@ -38,6 +38,12 @@ struct Member {
 struct Rows {
   std::int64_t first = 0, count = 0;
 };
+
+/// @throws Error unless a decoder of this batch and dtype can go on from the state
+void check_state(const ModelState& state, const Config& config, std::int64_t batch, Dtype dtype);
+
+/// @throws Error unless there is one token in 0 .. V-1 for each sequence
+void check_tokens(std::span<const std::int32_t> tokens, const Config& config, std::int64_t batch);
 
 /// Weights, state and buffers for one batch, and the step. W is what weights are stored as; arithmetic, state
 /// and logits are in A.

@@ -19,7 +19,9 @@ void for_each_element(std::int64_t dk, std::int64_t dv, Copy&& copy) {
     for (std::int64_t j = 0; j < dv; ++j) copy((j / kTile * dk + i) * kTile + j % kTile, i * dv + j);
 }
 
-void check(const ModelState& state, const Config& c, std::int64_t batch, Dtype dtype) {
+}  // namespace
+
+void check_state(const ModelState& state, const Config& c, std::int64_t batch, Dtype dtype) {
   require(static_cast<std::int64_t>(state.layers.size()) == c.layers, "decode", "the state is of ",
           state.layers.size(), " layers, the model has ", c.layers);
   for (const RetentionState& layer : state.layers) {
@@ -39,12 +41,10 @@ void check(const ModelState& state, const Config& c, std::int64_t batch, Dtype d
   }
 }
 
-}  // namespace
-
 template <class W>
 void DecoderNetwork<W>::load(const ModelState& state) {
   const std::int64_t H = config_.heads, dk = config_.dk(), dv = config_.dv();
-  check(state, config_, batch_, dtype_of<A>);
+  check_state(state, config_, batch_, dtype_of<A>);
   for (std::int64_t l = 0; l < config_.layers; ++l) {
     const RetentionState& layer = state.layers[static_cast<std::size_t>(l)];
     const Tensor S_l = contiguous(layer.S.value()), z_l = contiguous(layer.z.value());

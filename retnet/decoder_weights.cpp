@@ -1,25 +1,9 @@
 #include "retnet/decoder_weights.h"
 
-#include <map>
-
 #include "tensor/ops.h"
 
 namespace retnet::detail {
 namespace {
-
-/// The tensors of a model by their names.
-class Parameters {
- public:
-  explicit Parameters(RetNet model) {  // a copy shares the weights
-    for (const Parameter& parameter : model.parameters())
-      tensors_[parameter.name] = contiguous(parameter.variable.value());
-  }
-  bool has(const std::string& name) const { return tensors_.count(name) > 0; }
-  const Tensor& operator[](const std::string& name) const { return tensors_.at(name); }
-
- private:
-  std::map<std::string, Tensor> tensors_;
-};
 
 /// Elements that the packed matrices of a model take.
 std::int64_t packed_elements(const Config& c) {
@@ -51,6 +35,11 @@ class Packer {
 };
 
 }  // namespace
+
+Parameters::Parameters(RetNet model) {
+  for (const Parameter& parameter : model.parameters())
+    tensors_[parameter.name] = contiguous(parameter.variable.value());
+}
 
 HeadRow::HeadRow(const Config& config)
     : k(kernels::padded(config.dk())),

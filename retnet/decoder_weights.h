@@ -2,12 +2,27 @@
 /// The weights of a RetNet as a Decoder reads them.
 #pragma once
 
+#include <map>
+#include <string>
 #include <vector>
 
 #include "kernels/decode.h"
 #include "retnet/model.h"
 
 namespace retnet::detail {
+
+/// The tensors of a model by their names.
+class Parameters {
+ public:
+  explicit Parameters(RetNet model);  ///< a copy shares the weights
+  bool has(const std::string& name) const { return tensors_.count(name) > 0; }
+  const Tensor& operator[](const std::string& name) const { return tensors_.at(name); }
+  /// The tensor, or an undefined one.
+  Tensor get(const std::string& name) const { return has(name) ? (*this)[name] : Tensor(); }
+
+ private:
+  std::map<std::string, Tensor> tensors_;
+};
 
 /// W of y = x W^T, in tiles of output columns; no tiles where the model has no such matrix.
 template <class W>

@@ -121,6 +121,50 @@ TEST_CASE("models on the GPU have the CPU's loss and gradients, twice in the sam
     }
 }
 
+TEST_CASE("a decoder on the GPU is the recurrent form, from step to step and after another form",
+          "[gpu][decoder]") {
+  RETNET_NEEDS_GPU();
+  for (unsigned number = 0; number < 12; ++number) {
+    RetNet model = random_model(random_choices(number), number);
+    const Tensor tokens = tokens_of({2, 12}, number);
+    ModelState state = model.initial_state(2);
+    const NoGrad no_grad;
+    const Tensor expected = model.forward(tokens, state, in_form(Form::recurrent, false)).value();
+    model.to(Device::hip);
+    Decoder decoder(model, 2);
+    const auto steps = [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t n = begin; n < end; ++n) {
+        const std::vector<std::int32_t> column = select(tokens, 1, n).to_vector<std::int32_t>();
+        INFO("choices " << number << ", step " << n);
+        CHECK(error(decoder.step(column), contiguous(select(expected, 1, n))) <= 1e-9);
+      }
+    };
+    steps(0, 12);
+    CHECK(error(decoder.store().layers[0].S.value(), state.layers[0].S.value()) <= 1e-9);
+    ModelState read = model.initial_state(2);
+    model.forward(slice(tokens, 1, 0, 5), read, in_form(Form::chunkwise, false));
+    decoder.load(read);
+    CHECK(decoder.position() == 5);
+    steps(5, 12);
+  }
+}
+
+TEST_CASE("a token on the GPU takes the same memory at every position", "[gpu][decoder]") {
+  RETNET_NEEDS_GPU();
+  RetNet model = random_model(small_config(), 5);
+  model.to(Device::hip);
+  Decoder decoder(model);
+  const std::vector<std::int32_t> token{1};
+  for (int i = 0; i < 4; ++i) decoder.step(token);
+  const MemoryStats early = memory_stats(Device::hip);
+  ModelState state = decoder.store();
+  for (RetentionState& layer : state.layers) layer.pos = 1000000;
+  decoder.load(state);
+  state = ModelState();
+  for (int i = 0; i < 4; ++i) decoder.step(token);
+  CHECK(memory_stats(Device::hip).live == early.live);
+}
+
 TEST_CASE("a model on the GPU writes the CPU's text", "[gpu][generate]") {
   RETNET_NEEDS_GPU();
   RetNet model = random_model(small_config(), 5);
