@@ -11,10 +11,11 @@ namespace {
 // Steps whose time is taken together: one takes microseconds.
 constexpr int kSteps = 16;
 
-double median_step(Decoder& decoder, double budget) {
+double median_step(Decoder& decoder, Device device, double budget) {
   using Clock = std::chrono::steady_clock;
   const std::vector<std::int32_t> tokens(static_cast<std::size_t>(decoder.batch()), 10);
   for (int i = 0; i < kSteps; ++i) decoder.step(tokens);
+  synchronize(device);
   std::vector<double> times;
   const auto start = Clock::now();
   const auto since = [](Clock::time_point begin) {
@@ -23,6 +24,7 @@ double median_step(Decoder& decoder, double budget) {
   while (times.size() < 5 || since(start) < budget) {
     const auto begin = Clock::now();
     for (int i = 0; i < kSteps; ++i) decoder.step(tokens);
+    synchronize(device);
     times.push_back(since(begin) / kSteps);
   }
   std::nth_element(times.begin(), times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2), times.end());
@@ -34,7 +36,7 @@ DecodeTiming time_case(const RetNet& model, DecodeTiming timing, double budget) 
   ModelState state = decoder.store();
   for (RetentionState& layer : state.layers) layer.pos = timing.position;
   decoder.load(state);
-  timing.seconds = median_step(decoder, budget);
+  timing.seconds = median_step(decoder, model.device(), budget);
   timing.tokens_per_second = static_cast<double>(timing.batch) / timing.seconds;
   timing.weight_bytes_per_second = static_cast<double>(decoder.weight_bytes()) / timing.seconds;
   return timing;
@@ -42,12 +44,15 @@ DecodeTiming time_case(const RetNet& model, DecodeTiming timing, double budget) 
 
 }  // namespace
 
-void bench_decode(const Config& config, double budget,
+void bench_decode(const Config& config, Device device, double budget,
                   const std::function<void(const DecodeTiming&)>& report) {
-  const RetNet model(config);
-  for (const bool bf16_weights : {false, true})
+  RetNet model(config);
+  model.to(device);
+  for (const bool bf16_weights : {false, true}) {
+    if (bf16_weights && device != Device::cpu) continue;
     for (const std::int64_t batch : {1, 4, 16})
       report(time_case(model, {batch, bf16_weights, 0, 0, 0, 0}, budget));
+  }
   for (const std::int64_t position : {100, 10000, 1000000})
     report(time_case(model, {1, false, position, 0, 0, 0}, budget));
 }

@@ -8,8 +8,11 @@
 #include <memory>
 
 #include "kernels/cpu/machine.h"
+#include "kernels/hip/machine.h"
 #include "kernels/parallel.h"
+#include "tensor/dispatch.h"
 #include "train/build_info.h"
+#include "train/devices.h"
 
 namespace retnet {
 namespace {
@@ -91,11 +94,12 @@ std::string processor() {
 
 Limit Machine::limit(double flop, double bytes) const {
   if (flops == 0 || flop == 0) return {};
-  const double share = std::min(1.0, static_cast<double>(kernels::num_threads()) / threads);
+  const double share = threads > 0 ? std::min(1.0, static_cast<double>(kernels::num_threads()) / threads) : 1;
   const Limit arithmetic{flop / (share * flops), "the FMA peak"};
   for (const MemoryLevel& level : levels)
     if (bytes <= level.capacity || &level == &levels.back()) {
-      const Limit traffic{bytes / (share * level.read), level.name + " reads"};
+      const Limit traffic = level.copy > 0 ? Limit{bytes / level.copy, level.name + " copies"}
+                                           : Limit{bytes / (share * level.read), level.name + " reads"};
       return traffic.seconds > arithmetic.seconds ? traffic : arithmetic;
     }
   return arithmetic;
@@ -116,6 +120,37 @@ Machine measure_machine(double budget) {
   measure_level(machine.levels[0], l2 / 2, budget / 4);
   measure_level(machine.levels[1], std::min(l3 / 2, std::max(4 * l2, 4 * kMiB)), budget / 4);
   measure_level(machine.levels[2], std::min(4 * l3, 256 * kMiB), budget / 4);
+  return machine;
+}
+
+Machine measure_gpu(double budget) {
+  using Clock = std::chrono::steady_clock;
+  constexpr std::int64_t kFloats = std::int64_t{1} << 28, kRounds = 1 << 12;  // more than caches hold
+  Machine machine;
+  machine.threads = 0, machine.name = device_name(Device::hip);
+  const Tensor from = Tensor::zeros({kFloats}, Dtype::f32, Device::hip),
+               to = Tensor::zeros({kFloats}, Dtype::f32, Device::hip);
+  const auto best = [&](auto&& body) {
+    double least = 0;
+    const auto begin = Clock::now();
+    for (auto last = begin; least == 0 || std::chrono::duration<double>(last - begin).count() < budget / 2;) {
+      synchronize(Device::hip);
+      const auto start = Clock::now();
+      on_gpu("bench", body);
+      synchronize(Device::hip);
+      last = Clock::now();
+      const double seconds = std::chrono::duration<double>(last - start).count();
+      least = least == 0 ? seconds : std::min(least, seconds);
+    }
+    return least;
+  };
+  std::int64_t operations = 0;
+  const double arithmetic =
+      best([&](auto exec) { operations = multiply_add_rounds(exec, to.data<float>(), kRounds); });
+  const double copy =
+      best([&](auto exec) { copy_floats(exec, to.data<float>(), from.data<float>(), kFloats); });
+  machine.flops = static_cast<double>(operations) / arithmetic;
+  machine.levels = {{"memory", 0, 0, 0, 2.0 * kFloats * sizeof(float) / copy}};
   return machine;
 }
 

@@ -4,6 +4,7 @@
 #include "kernels/cpu/matmul_steps.h"
 #include "kernels/matmul.h"
 #include "kernels/parallel.h"
+#include "tensor/dispatch.h"
 #include "tensor/ops.h"
 #include "train/bench_sections.h"
 
@@ -75,22 +76,35 @@ constexpr std::pair<const char*, Step> kSteps[] = {{"naive", kernels::matmul_ste
 // Operands and result of a case, and the call of the kernel.
 class Product {
  public:
-  explicit Product(const Case& c)
-      : a_(rand_normal({c.m, c.k}, {1, 1})),
-        b_(rand_normal({c.k, c.n}, {1, 2})),
-        c_(Tensor::zeros({c.m, c.n})) {
+  Product(const Case& c, Device device)
+      : a_(rand_normal({c.m, c.k}, {1, 1}, 0, 1, Dtype::f32, device)),
+        b_(rand_normal({c.k, c.n}, {1, 2}, 0, 1, Dtype::f32, device)),
+        c_(Tensor::zeros({c.m, c.n}, Dtype::f32, device)) {
     s_.m = c.m, s_.n = c.n, s_.k = c.k, s_.c_row = c.n;
     s_.a_row = c.transpose_a ? 1 : c.k, s_.a_col = c.transpose_a ? c.m : 1;
     s_.b_row = c.transpose_b ? 1 : c.n, s_.b_col = c.transpose_b ? c.k : 1;
   }
   template <class Epilogue = kernels::NoEpilogue>
   void run(const Epilogue& epilogue = {}) const {
-    kernels::matmul(kernels::Cpu{}, s_, c_.data<float>(), a_.data<float>(), b_.data<float>(), epilogue);
+    on_device("bench", c_.device(), [&](auto exec) {
+      kernels::matmul(exec, s_, c_.data<float>(), pointer(a_), pointer(b_), epilogue);
+    });
+  }
+  void run_naive() const {
+    on_device("bench", c_.device(), [&](auto exec) {
+      kernels::matmul_naive(exec, s_, c_.data<float>(), pointer(a_), pointer(b_));
+    });
+  }
+  void run_tiled() const {
+    on_gpu("bench",
+           [&](auto exec) { kernels::matmul_tiled(exec, s_, c_.data<float>(), pointer(a_), pointer(b_)); });
   }
   void run(Step step) const { step(s_.m, s_.n, s_.k, c_.data<float>(), a_.data<float>(), b_.data<float>()); }
   const Tensor& result() const { return c_; }
 
  private:
+  static const float* pointer(const Tensor& x) { return x.data<float>(); }
+
   kernels::Matmul s_;
   Tensor a_, b_, c_;
 };
@@ -101,42 +115,62 @@ void bench_matmul(Report& report, const BenchOptions& options) {
   report.heading("matrix products, f32: m x k times k x n, T: transposed in memory");
   for (const Case& c : kCases) {
     if (options.quick && flops(c) > kLarge) continue;
-    const Product product(c);
+    const Product product(c, options.device);
     std::ostringstream which;
     which << c.name << ": " << c.m << " x " << c.k << (c.transpose_a ? "T" : "") << ", " << c.k << " x "
           << c.n << (c.transpose_b ? "T" : "");
-    report.add(
-        measured("matmul", which.str(), c, median_seconds(options.budget / 4, [&] { product.run(); })));
+    report.add(measured("matmul", which.str(), c,
+                        median_seconds(options.budget / 4, options.device, [&] { product.run(); })));
   }
 }
 
-void bench_steps(Report& report, const BenchOptions& options) {
-  const std::int64_t size = options.quick ? 256 : 1024;
-  const Case square{"", size, size, size, false, false};
-  const Product product(square);
+namespace {
+
+/// The steps of the CPU, on one thread, and then what all threads add.
+void cpu_steps(const Product& product, const BenchOptions& options,
+               const std::function<void(const std::string&, double)>& add) {
   const int threads = kernels::num_threads();
-  const auto add = [&](const std::string& name, double seconds) {
-    report.add(measured("steps", name, square, seconds));
-  };
-  report.heading("the matrix product step by step, " + std::to_string(size) + " x " + std::to_string(size) +
-                 ", on one thread");
   kernels::set_num_threads(1);
   for (const auto& [name, step] : kSteps)
-    add(name, median_seconds(options.budget / 2, [&, run = step] { product.run(run); }));
-  add("the library's", median_seconds(options.budget / 2, [&] { product.run(); }));
+    add(name, median_seconds(options.budget / 2, Device::cpu, [&, run = step] { product.run(run); }));
+  add("the library's", median_seconds(options.budget / 2, Device::cpu, [&] { product.run(); }));
   kernels::set_num_threads(threads);
-  add("all threads", median_seconds(options.budget / 2, [&] { product.run(); }));
+  add("all threads", median_seconds(options.budget / 2, Device::cpu, [&] { product.run(); }));
+}
+
+/// Those of a GPU.
+void gpu_steps(const Product& product, const BenchOptions& options,
+               const std::function<void(const std::string&, double)>& add) {
+  const double budget = options.budget / 2;
+  add("naive", median_seconds(budget, options.device, [&] { product.run_naive(); }));
+  add("tiled", median_seconds(budget, options.device, [&] { product.run_tiled(); }));
+  add("the library's", median_seconds(budget, options.device, [&] { product.run(); }));
+}
+
+}  // namespace
+
+void bench_steps(Report& report, const BenchOptions& options) {
+  const bool cpu = options.device == Device::cpu;
+  const std::int64_t size = options.quick ? 256 : cpu ? 1024 : 4096;
+  const Case square{"", size, size, size, false, false};
+  report.heading("the matrix product step by step, " + std::to_string(size) + " x " + std::to_string(size) +
+                 (cpu ? ", on one thread" : ""));
+  (cpu ? cpu_steps : gpu_steps)(
+      Product(square, options.device), options,
+      [&](const std::string& name, double seconds) { report.add(measured("steps", name, square, seconds)); });
 
   // A feed-forward layer of preset tiny and its activation.
   const Case layer{"", 4096, 256, 128, false, true};
-  const Product linear(layer);
-  report.add(measured("steps", "product, then gelu", layer, median_seconds(options.budget / 2, [&] {
-                        linear.run();
-                        gelu(linear.result());
-                      })));
-  report.add(measured("steps", "gelu fused into the product", layer, median_seconds(options.budget / 2, [&] {
-                        linear.run(kernels::Activate<kernels::Gelu, float>{{}, nullptr});
-                      })));
+  const Product linear(layer, options.device);
+  const double apart = median_seconds(options.budget / 2, options.device, [&] {
+    linear.run();
+    gelu(linear.result());
+  });
+  report.add(measured("steps", "product, then gelu", layer, apart));
+  const double fused = median_seconds(options.budget / 2, options.device, [&] {
+    linear.run(kernels::Activate<kernels::Gelu, float>{{}, nullptr});
+  });
+  report.add(measured("steps", "gelu fused into the product", layer, fused));
 }
 
 }  // namespace retnet

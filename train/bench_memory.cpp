@@ -50,17 +50,27 @@ Peak peak_of(const std::function<void()>& body) {
   return peak;
 }
 
-void train(const std::string& name, const Way& way) {
-  TrainingSteps steps(name);
-  for (int step = 0; step < 2; ++step) steps.run(way);  // gradients are added to what the first step left
+// A GPU's memory is that of its tensors, which this process counts.
+Peak peak_on_gpu(const std::function<void()>& body) {
+  release_cached_memory(Device::hip);
+  reset_peak_memory(Device::hip);
+  body();
+  return {0, static_cast<double>(memory_stats(Device::hip).peak)};
 }
 
-void read_text(const std::string& name, const Way& way, std::int64_t length) {
+void train(const std::string& name, const Way& way, Device device) {
+  TrainingSteps steps(name, way, device);
+  for (int step = 0; step < 2; ++step) steps.run();  // the second one has the moments of the first
+}
+
+void read_text(const std::string& name, const Way& way, std::int64_t length, Device device) {
   const NoGrad no_grad;
   const Config config = preset(name);
   ForwardOptions options;
   options.form = way.options();
-  RetNet(config).forward(random_tokens(config, 1, length, 3), options);
+  RetNet model(config);
+  model.to(device);
+  model.forward(random_tokens(config, 1, length, 3), options);
 }
 
 std::vector<std::int64_t> lengths(const BenchOptions& options) {
@@ -73,19 +83,21 @@ std::vector<std::int64_t> lengths(const BenchOptions& options) {
 void bench_memory(Report& report, const BenchOptions& options) {
   const auto add = [&](const std::string& which, const Peak& peak) {
     constexpr double kMiB = 1 << 20;
-    report.add({"memory", which + ", process", "MiB", peak.process / kMiB});
+    if (peak.process > 0) report.add({"memory", which + ", process", "MiB", peak.process / kMiB});
     report.add({"memory", which + ", tensors", "MiB", peak.tensors / kMiB});
   };
+  const auto peak = options.device == Device::cpu ? peak_of : peak_on_gpu;
   for (const std::string& name : options.presets) {
-    const TrainSettings settings = preset_settings(name);
+    const TrainSettings settings = preset_settings(name, options.device);
     report.heading("memory with preset " + name + ": training (batch " + std::to_string(settings.batch) +
                    ", window " + std::to_string(settings.window) + "), and a forward pass of N tokens");
     for (const Way& way : kWays) {
       if (way.form == Form::recurrent || !wanted(options, way)) continue;
-      if (!options.quick) add(name + ", " + way.name + ", training", peak_of([&] { train(name, way); }));
+      if (!options.quick)
+        add(name + ", " + way.name + ", training", peak([&] { train(name, way, options.device); }));
       for (const std::int64_t length : lengths(options))
         add(name + ", " + way.name + ", N " + std::to_string(length),
-            peak_of([&] { read_text(name, way, length); }));
+            peak([&] { read_text(name, way, length, options.device); }));
     }
   }
 }

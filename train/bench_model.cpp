@@ -42,14 +42,15 @@ void bench_forward(Report& report, const BenchOptions& options) {
   const NoGrad no_grad;
   for (const std::string& name : options.presets) {
     const Config config = preset(name);
-    const RetNet model(config);
+    RetNet model(config);
+    model.to(options.device);
     report.heading("forward pass of preset " + name + ", one sequence of N tokens");
     for (const Way& way : kWays) {
       if (!wanted(options, way)) continue;
       for (const std::int64_t length : lengths(options, way)) {
         const Tensor tokens = random_tokens(config, 1, length, 3);
-        const double seconds =
-            median_seconds(options.budget, [&] { model.forward(tokens, forward_options(way)); });
+        const double seconds = median_seconds(options.budget, options.device,
+                                              [&] { model.forward(tokens, forward_options(way)); });
         const auto count = static_cast<double>(length);
         const double flops = count * forward_flops(config, reach(config, way.form, length));
         report.add({"forward", name + ", " + way.name + ", N " + std::to_string(length), "tokens/s",
@@ -63,7 +64,7 @@ void bench_decoding(Report& report, const BenchOptions& options) {
   for (const std::string& name : options.presets) {
     const Config config = preset(name);
     report.heading("decoding with preset " + name);
-    bench_decode(config, options.budget / 2, [&](const DecodeTiming& timing) {
+    bench_decode(config, options.device, options.budget / 2, [&](const DecodeTiming& timing) {
       std::string which = name + ", " + batch_text(timing.batch, timing.bf16_weights);
       if (timing.position > 0) which += ", after " + std::to_string(timing.position);
       const auto batch = static_cast<double>(timing.batch);

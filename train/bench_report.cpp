@@ -6,6 +6,7 @@
 #include "kernels/parallel.h"
 #include "tensor/ops.h"
 #include "train/build_info.h"
+#include "train/devices.h"
 #include "train/output.h"
 
 namespace retnet {
@@ -28,7 +29,8 @@ std::string shown(double value) {
 
 }  // namespace
 
-Report::Report(bool json, const std::string& file) : json_(json), file_name_(file) {
+Report::Report(bool json, const std::string& file, Device device)
+    : json_(json), device_(device), file_name_(file) {
   if (file.empty()) return;
   file_.open(file, std::ios::binary);
   require(file_.is_open(), "bench", "cannot write ", quote(file));
@@ -39,8 +41,9 @@ void Report::set_machine(const Machine& machine) {
   heading("this machine: " + machine.name);
   add({"machine", "f32 multiply-adds, peak", "GFLOP/s", machine.flops * 1e-9});
   for (const MemoryLevel& level : machine.levels) {
-    add({"machine", "reads from " + level.name, "GB/s", level.read * 1e-9});
-    add({"machine", "a = b + c x in " + level.name, "GB/s", level.triad * 1e-9});
+    if (level.copy > 0) add({"machine", "copies in " + level.name, "GB/s", level.copy * 1e-9});
+    if (level.read > 0) add({"machine", "reads from " + level.name, "GB/s", level.read * 1e-9});
+    if (level.triad > 0) add({"machine", "a = b + c x in " + level.name, "GB/s", level.triad * 1e-9});
   }
 }
 
@@ -56,8 +59,12 @@ void Report::add(const Measurement& m) {
   if (m.flops > 0) line.set("flops", m.flops);
   if (m.bytes > 0) line.set("bytes", m.bytes);
   if (limit.seconds > 0) line.set("share", share), line.set("of", limit.name);
-  line.set("threads", kernels::num_threads());
-  line.set("instructions", instruction_set());
+  if (device_ == Device::cpu) {
+    line.set("threads", kernels::num_threads());
+    line.set("instructions", instruction_set());
+  } else {
+    line.set("device", device_name(device_));
+  }
   if (file_.is_open()) {
     file_ << line.dump() << std::endl;
     require(file_.good(), "bench", "cannot write ", quote(file_name_));
@@ -74,13 +81,15 @@ void Report::add(const Measurement& m) {
   print(row + "\n");
 }
 
-double median_seconds(double budget, const std::function<void()>& body) {
+double median_seconds(double budget, Device device, const std::function<void()>& body) {
   const auto seconds_of = [&](int calls) {
     const auto begin = Clock::now();
     for (int i = 0; i < calls; ++i) body();
+    synchronize(device);
     return std::chrono::duration<double>(Clock::now() - begin).count() / calls;
   };
   body();
+  synchronize(device);
   const double first = seconds_of(1);
   std::vector<double> times;
   double total = first;

@@ -26,9 +26,10 @@ struct Measurement {
 /// Reports each number as it comes: a line of JSON, or a row of a table.
 class Report {
  public:
-  /// @param file  where the lines of JSON go as well; "": nowhere
+  /// @param file    where the lines of JSON go as well; "": nowhere
+  /// @param device  what is measured
   /// @throws Error when it cannot be written
-  Report(bool json, const std::string& file);
+  Report(bool json, const std::string& file, Device device);
 
   /// From now on cases are compared with this machine, which is reported first.
   void set_machine(const Machine& machine);
@@ -41,14 +42,16 @@ class Report {
 
  private:
   bool json_;
+  Device device_;
   std::string file_name_;
   std::ofstream file_;
   Machine machine_;
 };
 
 /// Median time of one call in seconds, after one call that is not counted. Calls that take microseconds are
-/// timed several at once. Measures for about `budget` seconds, one call at least.
-double median_seconds(double budget, const std::function<void()>& body);
+/// timed several at once, and what they queue on the device is waited for. Measures for about `budget`
+/// seconds, one call at least.
+double median_seconds(double budget, Device device, const std::function<void()>& body);
 
 /// Operations of a forward pass in matrix products, per token: projections, retention in the given form, and
 /// the output. Of the scores only those that are not masked count.

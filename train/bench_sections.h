@@ -13,6 +13,7 @@ struct BenchOptions {
   std::vector<std::string> forms;     ///< names of kWays; none: all
   std::vector<std::int64_t> lengths;  ///< of the texts that are read; none: the section's own
   bool quick = false;
+  Device device = Device::cpu;
   double budget = 1;  ///< seconds per case, about
 };
 

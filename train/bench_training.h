@@ -2,8 +2,7 @@
 /// Training steps to be measured.
 #pragma once
 
-#include "retnet/model.h"
-#include "train/optimizer.h"
+#include "train/training_step.h"
 #include "train/ways.h"
 
 namespace retnet {
@@ -13,19 +12,24 @@ namespace retnet {
 class TrainingSteps {
  public:
   /// @param largest_batch  the preset's batch is cut down to this
-  explicit TrainingSteps(const std::string& preset, std::int64_t largest_batch = 1 << 20);
+  TrainingSteps(const std::string& preset, const Way& way, Device device,
+                std::int64_t largest_batch = 1 << 20);
 
-  /// One step as the trainer makes it: forward and backward some windows at a time, norm, AdamW.
-  void run(const Way& way);
+  /// One step as the trainer makes it: forward and backward some windows at a time, norm, AdamW. It is
+  /// queued.
+  void run();
 
   const Config& config() const { return model_.config(); }
-  const TrainSettings& settings() const { return settings_; }
+  std::int64_t launches() const { return training_->launches(); }  ///< of a step that is a graph; else 0
 
  private:
+  static RetNet model_on(const std::string& preset, Device device);
+
   TrainSettings settings_;
   RetNet model_;
   Optimizer optimizer_;
-  Tensor tokens_, targets_;
+  Batch batch_;
+  std::optional<TrainingStep> training_;
   std::int64_t step_ = 0;
 };
 

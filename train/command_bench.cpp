@@ -25,6 +25,7 @@ struct Given {
   std::vector<std::int64_t> lengths;
   std::string save;
   bool json = false, quick = false;
+  Device device = Device::cpu;
 };
 
 template <class List>
@@ -64,16 +65,19 @@ void add_lengths(Command& command, std::vector<std::int64_t>& lengths) {
 }
 
 int run(const Given& given) {
-  BenchOptions options{given.presets, given.forms, given.lengths, given.quick, given.quick ? 0.02 : 1};
+  require_device(given.device);
+  BenchOptions options{given.presets, given.forms,  given.lengths,
+                       given.quick,   given.device, given.quick ? 0.02 : 1};
   if (options.presets.empty()) options.presets = {"tiny"};
-  Report report(given.json, given.save);
+  Report report(given.json, given.save, given.device);
   bool measured = false;
   for (const Section& section : kSections) {
     if (!given.sections.empty() &&
         std::find(given.sections.begin(), given.sections.end(), section.name) == given.sections.end())
       continue;
     if (section.run != bench_memory && !measured) {
-      report.set_machine(measure_machine(given.quick ? 0.2 : 2));
+      const auto measure = given.device == Device::cpu ? measure_machine : measure_gpu;
+      report.set_machine(measure(given.quick ? 0.2 : 2));
       measured = true;
     }
     section.run(report, options);
@@ -91,7 +95,8 @@ Command bench_command() {
       "share "
       "it reaches of what this machine can do at most: its peak of multiply-adds, or the rate at which "
       "memory "
-      "is read, which are measured first. Memory is the peak of a process of its own.";
+      "is read, which are measured first. Memory is the peak of a process of its own; on a GPU, that of the "
+      "tensors there.";
   command.examples = {"retnet bench --quick", "retnet bench --only training --preset tiny --preset small",
                       "retnet bench --only forward --form chunkwise --length 8192",
                       "retnet bench --json > speed.jsonl"};
@@ -102,6 +107,7 @@ Command bench_command() {
   command.add_switch("--quick", given->quick, "a few seconds, less exact");
   command.add("--save", "FILE", given->save, "writes what --json prints to a file as well");
   command.add_switch("--json", given->json, "one JSON object per line");
+  command.add_device(given->device);
   command.add_threads();
   command.run = [given] { return run(*given); };
   return command;

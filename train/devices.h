@@ -17,6 +17,9 @@ struct Names<Device> {
 /// @throws Error that says what to do unless this build and this machine have the device
 void require_device(Device device);
 
+/// What a device is: "NVIDIA H200, sm_90, 140 GiB". @throws Error where there is none
+std::string device_name(Device device);
+
 /// Every device of this build, and what it is: "cpu, hip (NVIDIA H200, sm_90, 140 GiB)".
 std::string devices();
 
