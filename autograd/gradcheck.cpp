@@ -28,7 +28,7 @@ double numeric_gradient(const CheckedFunction& f, const std::vector<Variable>& i
   const double center = value, h = 1e-5 * std::max(1.0, std::abs(center));
   const auto with = [&](double v) {
     value = v;
-    const Tensor dense = Tensor::from(values, x.shape());
+    const Tensor dense = Tensor::from(values, x.shape()).to(x.device());
     const bool repeats = std::count(x.strides().begin(), x.strides().end(), 0) > 0;
     if (x.is_contiguous() || repeats) return loss(f, inputs, index, dense, cotangent);
     const Tensor strided(std::make_shared<Storage>(x.storage()->bytes(), x.device()), x.offset(), x.shape(),
@@ -128,12 +128,13 @@ GradcheckResult gradcheck(const CheckedFunction& f, const std::vector<Variable>&
 
 GradcheckResult gradcheck(const CheckedFunction& f, const std::vector<Variable>& inputs,
                           const GradcheckOptions& options) {
-  Shape shape;
+  Tensor y;
   {
     const NoGrad no_grad;
-    shape = f(inputs).shape();
+    y = f(inputs).value();
   }
-  return gradcheck(f, inputs, rand_normal(shape, {options.seed, 0}, 0, 1, Dtype::f64), options);
+  const Tensor cotangent = rand_normal(y.shape(), {options.seed, 0}, 0, 1, Dtype::f64);
+  return gradcheck(f, inputs, cotangent.to(y.device()), options);
 }
 
 }  // namespace retnet

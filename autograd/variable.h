@@ -38,8 +38,9 @@ class Variable {
   const Tensor& grad() const;
   bool requires_grad() const;  ///< true iff a gradient is wanted here or at anything this was computed from
 
-  void zero_grad();                       ///< forgets the gradient
-  void set_value(const Tensor& value);    ///< replaces a leaf's value; shape and dtype must stay
+  void zero_grad();  ///< forgets the gradient
+  void set_value(
+      const Tensor& value);  ///< replaces a leaf's value; shape and dtype must stay, the device may change
   void set_grad(const Tensor& gradient);  ///< replaces a leaf's gradient; shape and dtype must be the value's
   Variable detach() const;                ///< a constant of the same value, without history
 
@@ -50,6 +51,7 @@ class Variable {
   std::int64_t dim(int axis) const { return value().dim(axis); }  ///< size along an axis
   std::int64_t size() const { return value().size(); }            ///< number of elements
   Dtype dtype() const { return value().dtype(); }                 ///< type of the elements
+  Device device() const { return value().device(); }              ///< where they are stored
   /// @}
 
   const std::shared_ptr<Node>& node() const;  ///< its place in the graph

@@ -18,9 +18,13 @@ struct Copy {
 /// @tparam To, From float, double, bf16 or std::int32_t
 template <class To, class From>
 void copy(Cpu, To* to, const From* from, const Copy& s);
+template <class To, class From>
+void copy(Hip, To* to, const From* from, const Copy& s);
 
 /// x[i] = value for n contiguous elements.
 template <class T>
 void fill(Cpu, T* x, T value, std::int64_t n);
+template <class T>
+void fill(Hip, T* x, T value, std::int64_t n);
 
 }  // namespace retnet::kernels

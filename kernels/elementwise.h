@@ -11,6 +11,8 @@ namespace retnet::kernels {
 /// @tparam T float, double or bf16;  @tparam F one of RETNET_UNARY_OPS
 template <class F, class T>
 void map(Cpu, F f, T* y, const T* x, std::int64_t n);
+template <class F, class T>
+void map(Hip, F f, T* y, const T* x, std::int64_t n);
 
 /// Two operands of a common shape, each with its own strides in elements; a stride of 0 broadcasts.
 struct Zip {
@@ -23,5 +25,7 @@ struct Zip {
 /// @tparam T float, double or bf16;  @tparam F one of RETNET_BINARY_OPS
 template <class F, class T>
 void zip(Cpu, F f, T* y, const T* a, const T* b, const Zip& s);
+template <class F, class T>
+void zip(Hip, F f, T* y, const T* a, const T* b, const Zip& s);
 
 }  // namespace retnet::kernels

@@ -16,10 +16,16 @@ namespace retnet::kernels {
 template <class T>
 void normalize(Cpu, T* y, accum_t<T>* rstd, const T* x, std::int64_t rows, std::int64_t n, double eps,
                bool center);
+template <class T>
+void normalize(Hip, T* y, accum_t<T>* rstd, const T* x, std::int64_t rows, std::int64_t n, double eps,
+               bool center);
 
 /// dx = rstd (dy - [center] mean(dy) - y mean(dy y)), from what normalize() returned, @eq{G5}.
 template <class T>
 void normalize_grad(Cpu, T* dx, const T* dy, const T* y, const accum_t<T>* rstd, std::int64_t rows,
+                    std::int64_t n, bool center);
+template <class T>
+void normalize_grad(Hip, T* dx, const T* dy, const T* y, const accum_t<T>* rstd, std::int64_t rows,
                     std::int64_t n, bool center);
 
 /// Sizes of a norm of `groups` neighbours in every row, each group of n elements on its own, followed by
@@ -46,6 +52,8 @@ struct GroupNormTensors {
 /// @tparam T float or double
 template <class T>
 void group_norm(Cpu, const GroupNorm& s, T* y, T* mean, T* rstd, const T* x, const GroupNormTensors<T>& in);
+template <class T>
+void group_norm(Hip, const GroupNorm& s, T* y, T* mean, T* rstd, const T* x, const GroupNormTensors<T>& in);
 
 /// Where the gradients of a norm go; all but dx may be null where there is nothing to differentiate.
 template <class T>
@@ -59,6 +67,9 @@ struct GroupNormGradients {
 /// slices of 64 rows in T and over the slices in double, in order.
 template <class T>
 void group_norm_grad(Cpu, const GroupNorm& s, const GroupNormGradients<T>& out, const T* dy, const T* x,
+                     const T* mean, const T* rstd, const GroupNormTensors<T>& in);
+template <class T>
+void group_norm_grad(Hip, const GroupNorm& s, const GroupNormGradients<T>& out, const T* dy, const T* x,
                      const T* mean, const T* rstd, const GroupNormTensors<T>& in);
 
 }  // namespace retnet::kernels

@@ -2,8 +2,8 @@
 /// Loops over independent pieces of work, and sums whose value does not depend on how many threads computed
 /// it.
 ///
-/// Every kernel obeys one rule: the work is cut into pieces by the *problem*, never by the number of threads,
-/// and no two pieces write to the same element. Then any number of threads gives the same bits.
+/// Every loop here obeys one rule: the work is cut into pieces by the *problem*, never by the number of
+/// threads, and no two pieces write to the same element. Then any number of threads gives the same bits.
 #pragma once
 
 #include <algorithm>

@@ -43,14 +43,20 @@ RN_HD inline double random_uniform(RandomKey key, std::uint64_t i) { return rand
 /// x[i] uniform in [low, high).  @tparam T float or double
 template <class T>
 void fill_uniform(Cpu, T* x, std::int64_t n, RandomKey key, double low, double high);
+template <class T>
+void fill_uniform(Hip, T* x, std::int64_t n, RandomKey key, double low, double high);
 
 /// x[i] normal with the given mean and standard deviation (Box-Muller).  @tparam T float or double
 template <class T>
 void fill_normal(Cpu, T* x, std::int64_t n, RandomKey key, double mean, double deviation);
+template <class T>
+void fill_normal(Hip, T* x, std::int64_t n, RandomKey key, double mean, double deviation);
 
 /// y[i] = x[i] / (1 - p) where number i of the stream is at least p, else 0. The same call on dy is the
 /// gradient: the mask is drawn again, not stored.  @tparam T float, double or bf16;  0 <= p < 1
 template <class T>
 void dropout(Cpu, T* y, const T* x, std::int64_t n, RandomKey key, double p);
+template <class T>
+void dropout(Hip, T* y, const T* x, std::int64_t n, RandomKey key, double p);
 
 }  // namespace retnet::kernels

@@ -21,5 +21,7 @@ struct Rotation {
 /// @tparam T float, double or bf16; the tables are float for bf16
 template <class T>
 void rotate(Cpu, const Rotation& s, T* y, const T* x, const accum_t<T>* cosines, const accum_t<T>* sines);
+template <class T>
+void rotate(Hip, const Rotation& s, T* y, const T* x, const accum_t<T>* cosines, const accum_t<T>* sines);
 
 }  // namespace retnet::kernels

@@ -50,7 +50,7 @@ Variable Block::recomputed(const Variable& x, const FormOptions& options, const 
         Block copy = block;
         std::size_t next = 1;
         copy.for_each_parameter([&](const char*, Variable& parameter) { parameter = given[next++]; });
-        RetentionState state = copy.initial_state(given[0].dim(0), given[0].dtype());
+        RetentionState state = copy.initial_state(given[0].dim(0), given[0].dtype(), given[0].device());
         return copy(given[0], state, options, dropout);
       },
       inputs);

@@ -51,8 +51,8 @@ class Block {
   /// instead of kept: the memory of one block instead of all, for the time of one more forward pass.
   Variable recomputed(const Variable& x, const FormOptions& options, const Dropout& dropout = {}) const;
 
-  RetentionState initial_state(std::int64_t batch, Dtype dtype) const {
-    return retention_.initial_state(batch, dtype);
+  RetentionState initial_state(std::int64_t batch, Dtype dtype, Device device) const {
+    return retention_.initial_state(batch, dtype, device);
   }
 
   template <class Visit>

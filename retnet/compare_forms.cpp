@@ -108,7 +108,8 @@ RetentionCase::RetentionCase(const Config& config, Dtype dtype, const CompareOpt
                      dv = config.dv();
   const auto random = [&](const Shape& shape, std::uint64_t stream, double deviation = 1) {
     // Drawn in f64 and rounded, so that both dtypes see the same numbers.
-    return astype(rand_normal(shape, {compare.seed, stream}, 0, deviation, Dtype::f64), dtype);
+    return astype(rand_normal(shape, {compare.seed, stream}, 0, deviation, Dtype::f64), dtype)
+        .to(compare.device);
   };
   q = Variable(random({B, N, H, dk}, kQueries), true);
   k = Variable(random({B, N, H, dk}, kKeys, 1 / std::sqrt(static_cast<double>(dk))), true);
@@ -147,7 +148,7 @@ Outcome RetentionCase::run(const std::vector<Piece>& pieces) const {
   std::vector<Variable> inputs{q, k, v, start.S};
   // z is read by the score norm only, and no gradient reaches it through a divisor that is held constant.
   inputs.push_back(start.z);
-  Outcome outcome{o.value(), {}, gradients(loss, Tensor::scalar(1, loss.dtype()), inputs)};
+  Outcome outcome{o.value(), {}, gradients(loss, Tensor::scalar(1, loss.dtype(), loss.device()), inputs)};
   append_state(outcome.state, state);
   return outcome;
 }
@@ -167,7 +168,8 @@ Outcome run_model(RetNet& model, const Tensor& tokens, const Tensor& targets,
   const Variable loss = mean(cross_entropy(logits, targets));
   std::vector<Variable> parameters;
   for (const Parameter& parameter : model.parameters()) parameters.push_back(parameter.variable);
-  Outcome outcome{logits.value(), {}, gradients(loss, Tensor::scalar(1, loss.dtype()), parameters)};
+  Outcome outcome{
+      logits.value(), {}, gradients(loss, Tensor::scalar(1, loss.dtype(), loss.device()), parameters)};
   for (const RetentionState& layer : state.layers) append_state(outcome.state, layer);
   return outcome;
 }

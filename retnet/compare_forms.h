@@ -24,10 +24,11 @@ std::vector<Piece> random_pieces(std::int64_t n, RandomKey key);
 /// What is compared, and on how much.
 struct CompareOptions {
   std::int64_t batch = 2;
-  std::int64_t length = 96;   ///< steps of the sequence
-  std::int64_t chunk = 20;    ///< C of the chunkwise form; need not divide the length
-  std::int64_t handoffs = 5;  ///< random ways to cut the sequence
-  std::uint64_t seed = 1;     ///< of the data and of the cuts
+  std::int64_t length = 96;     ///< steps of the sequence
+  std::int64_t chunk = 20;      ///< C of the chunkwise form; need not divide the length
+  std::int64_t handoffs = 5;    ///< random ways to cut the sequence
+  std::uint64_t seed = 1;       ///< of the data and of the cuts
+  Device device = Device::cpu;  ///< where retention runs; a model runs where it is
 
   void validate() const;  ///< @throws Error naming the option and its range
 };
@@ -52,7 +53,7 @@ std::vector<FormDifference> compare_retention(const Config& config, Dtype dtype,
 /// A whole model on random tokens; the gradients are those of its mean loss.
 std::vector<FormDifference> compare_model(RetNet& model, const CompareOptions& options);
 
-/// A copy of a model in another dtype.
+/// A copy of a model in another dtype, on the same device.
 RetNet converted(RetNet& model, Dtype dtype);
 
 /// The largest difference that law 1 allows: 1e-12 in f64, 1e-4 in f32.

@@ -1,7 +1,9 @@
 #include "retnet/decay.h"
 
 #include <cmath>
+#include <tuple>
 
+#include "retnet/memo.h"
 #include "tensor/ops.h"
 
 namespace retnet {
@@ -23,7 +25,7 @@ std::vector<double> decays(const Config& config) {
 }
 // [decays]
 
-DecayTables decay_tables(const std::vector<double>& gamma, std::int64_t n, Dtype dtype) {
+DecayTables decay_tables(const std::vector<double>& gamma, std::int64_t n, Dtype dtype, Device device) {
   const auto heads = static_cast<std::int64_t>(gamma.size());
   std::vector<double> mask(static_cast<std::size_t>(heads * n * n), 0.0);
   std::vector<double> from_state, to_state, whole;
@@ -42,17 +44,31 @@ DecayTables decay_tables(const std::vector<double>& gamma, std::int64_t n, Dtype
     whole.push_back(power.back());
     // [powers]
   }
-  return {astype(Tensor::from(mask, {heads, n, n}), dtype),
-          astype(Tensor::from(from_state, {heads, n, 1}), dtype),
-          astype(Tensor::from(to_state, {heads, n, 1}), dtype),
-          astype(Tensor::from(whole, {heads, 1, 1}), dtype)};
+  const auto table = [&](const std::vector<double>& values, const Shape& shape) {
+    return astype(Tensor::from(values, shape), dtype).to(device);
+  };
+  return {table(mask, {heads, n, n}), table(from_state, {heads, n, 1}), table(to_state, {heads, n, 1}),
+          table(whole, {heads, 1, 1})};
 }
 
-Tensor decay_powers(const std::vector<double>& gamma, std::int64_t n, Dtype dtype) {
+namespace {
+
+Tensor make_powers(const std::vector<double>& gamma, std::int64_t n, Dtype dtype, Device device) {
   std::vector<double> powers;
   for (const double gamma_h : gamma)
     for (std::int64_t i = 0; i <= n; ++i) powers.push_back(std::pow(gamma_h, static_cast<double>(i)));
-  return astype(Tensor::from(powers, {static_cast<std::int64_t>(gamma.size()), n + 1}), dtype);
+  const Shape shape{static_cast<std::int64_t>(gamma.size()), n + 1};
+  return astype(Tensor::from(powers, shape), dtype).to(device);
+}
+
+}  // namespace
+
+Tensor decay_powers(const std::vector<double>& gamma, std::int64_t n, Dtype dtype, Device device) {
+  if (device == Device::cpu) return make_powers(gamma, n, dtype, device);
+  // To copy the table to a GPU takes longer than to compute it.
+  using Key = std::tuple<std::vector<double>, std::int64_t, Dtype, Device>;
+  thread_local Memo<Key, Tensor> memo;
+  return memo({gamma, n, dtype, device}, [&] { return make_powers(gamma, n, dtype, device); });
 }
 
 std::vector<std::vector<double>> decay_sums(const std::vector<double>& gamma,

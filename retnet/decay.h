@@ -23,10 +23,12 @@ struct DecayTables {
 
 /// @param gamma  decay per head, in (0, 1]
 /// @param n      steps of the piece, >= 1; cost O(H n^2)
-DecayTables decay_tables(const std::vector<double>& gamma, std::int64_t n, Dtype dtype);
+DecayTables decay_tables(const std::vector<double>& gamma, std::int64_t n, Dtype dtype,
+                         Device device = Device::cpu);
 
 /// gamma^0 .. gamma^n of every head: [H, n+1]. All that a fused kernel needs.
-Tensor decay_powers(const std::vector<double>& gamma, std::int64_t n, Dtype dtype);
+Tensor decay_powers(const std::vector<double>& gamma, std::int64_t n, Dtype dtype,
+                    Device device = Device::cpu);
 
 /// s after each of n steps, from s before them: s_i = gamma s_(i-1) + 1, @eq{R3}.
 /// @param start  [H], one number per head; returns [H][n]

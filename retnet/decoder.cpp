@@ -5,6 +5,8 @@
 namespace retnet {
 
 Decoder::Decoder(const RetNet& model, std::int64_t batch, const DecoderOptions& options) {
+  require(model.device() == Device::cpu, "decode", "the decoder runs on the cpu, the model is on ",
+          model.device(), "; run its recurrent form, or move it with to()");
   require(batch >= 1, "decode", "the batch must be at least 1, got ", batch);
   require(options.threads >= 0, "decode", "the number of threads must be at least 0, got ", options.threads);
   require(!options.bf16_weights || model.dtype() == Dtype::f32, "decode",

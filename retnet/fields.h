@@ -115,7 +115,7 @@ void fields_from_json(S& s, const Json& json, const std::string& source) {
       known = true;
       read_field(source + ": " + key, member.value, field);
     });
-    require(known, source.c_str(), "unknown field ", quote(member.key), did_you_mean(member.key, names));
+    if (!known) fail(source.c_str(), "unknown field ", quote(member.key), did_you_mean(member.key, names));
   }
 }
 
@@ -128,7 +128,7 @@ void set_field(S& s, const std::string& key, const std::string& text) {
     known = true;
     parse_field(key, text, field);
   });
-  require(known, "settings", "unknown field ", quote(key), did_you_mean(key, field_names(s)));
+  if (!known) fail("settings", "unknown field ", quote(key), did_you_mean(key, field_names(s)));
 }
 
 }  // namespace retnet

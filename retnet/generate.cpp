@@ -85,12 +85,13 @@ Sampler::Sampler(const SamplingOptions& options, std::int64_t vocab) : options_(
   candidates_.reserve(logits_.size());
 }
 
-std::int32_t Sampler::draw(const Tensor& logits, std::int64_t index) {
+std::int32_t Sampler::draw(const Tensor& given, std::int64_t index) {
+  const Tensor logits = given.to(Device::cpu);
   require(
       logits.rank() == 1 && logits.size() >= 1 && logits.dim(0) == static_cast<std::int64_t>(logits_.size()),
       "sample", "needs logits [V], got ", logits.shape());
   require(index >= 0, "sample", "the index must be at least 0, got ", index);
-  dispatch("sample", logits, [&]<class T>(kernels::Cpu, Type<T>) {
+  with_type("sample", logits.dtype(), [&]<class T>(Type<T>) {
     for (std::size_t i = 0; i < logits_.size(); ++i)
       logits_[i] = static_cast<double>(logits.data<T>()[static_cast<std::int64_t>(i) * logits.strides()[0]]);
   });
@@ -122,6 +123,31 @@ std::int32_t sample(const Tensor& logits, const SamplingOptions& options, std::i
   return Sampler(options, logits.size()).draw(logits, index);
 }
 
+namespace {
+
+/// Calls `next(token)`, which gives the logits after it, for every token that is drawn but the last.
+template <class Next>
+void draw_tokens(Tensor logits, std::int64_t count, Sampler& sampler,
+                 const std::function<bool(std::int32_t)>& emit, Next&& next) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::int32_t token = sampler.draw(logits, i);
+    if (!emit(token) || i + 1 == count) return;
+    logits = next(token);
+  }
+}
+
+/// The logits after one more token, from the model itself on its device: the decoder's packed weights are for
+/// the CPU. A chunk of one token is a step of the recurrent form, and runs fused.
+Tensor recurrent_step(const RetNet& model, std::int32_t token, ModelState& state) {
+  const NoGrad no_grad;
+  ForwardOptions options;
+  options.form.form = Form::chunkwise;
+  const Tensor tokens = Tensor::from(std::vector<std::int32_t>{token}, {1, 1});
+  return reshape(model.forward(tokens, state, options).value(), {model.config().vocab});
+}
+
+}  // namespace
+
 void generate(const RetNet& model, const std::vector<std::int32_t>& prompt, std::int64_t count,
               const SamplingOptions& options, const std::function<bool(std::int32_t)>& emit,
               const DecoderOptions& decoder_options) {
@@ -129,15 +155,21 @@ void generate(const RetNet& model, const std::vector<std::int32_t>& prompt, std:
   require(!prompt.empty(), "generate", "the prompt must have at least one token");
   require(count >= 0, "generate", "the number of tokens must be at least 0, got ", count);
   Sampler sampler(options, model.config().vocab);
-  Decoder decoder(model, 1, decoder_options);
   ModelState state = model.initial_state(1);
-  Tensor logits = read_prompt(model, prompt, state);
-  decoder.load(state);
-  for (std::int64_t i = 0; i < count; ++i) {
-    const std::int32_t token = sampler.draw(logits, i);
-    if (!emit(token) || i + 1 == count) return;
-    logits = select(decoder.step({&token, 1}), 0, 0);
+  if (model.device() != Device::cpu) {
+    require(!decoder_options.bf16_weights, "generate",
+            "bf16 weights are for the device cpu, the model is on ", model.device());
+    const Tensor logits = read_prompt(model, prompt, state);
+    draw_tokens(logits, count, sampler, emit,
+                [&](std::int32_t token) { return recurrent_step(model, token, state); });
+    return;
   }
+  Decoder decoder(model, 1, decoder_options);
+  const Tensor logits = read_prompt(model, prompt, state);
+  decoder.load(state);
+  draw_tokens(logits, count, sampler, emit, [&](std::int32_t token) {
+    return select(decoder.step({&token, 1}), 0, 0);
+  });
 }
 
 }  // namespace retnet

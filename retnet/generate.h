@@ -47,7 +47,8 @@ std::int32_t sample(const Tensor& logits, const SamplingOptions& options, std::i
 /// @param prompt   at least one token
 /// @param count    tokens to draw
 /// @param emit     called with each token as soon as it is drawn; returns false to stop
-/// @param decoder  how the tokens after the prompt are computed
+/// @param decoder  how the tokens after the prompt are computed by a model on the CPU; one on a GPU runs the
+///                 recurrent form itself
 void generate(const RetNet& model, const std::vector<std::int32_t>& prompt, std::int64_t count,
               const SamplingOptions& options, const std::function<bool(std::int32_t)>& emit,
               const DecoderOptions& decoder = {});

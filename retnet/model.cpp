@@ -23,9 +23,14 @@ RetNet::RetNet(const Config& config, std::uint64_t seed, Dtype dtype) : config_(
         Variable(rand_normal({config.vocab, config.d_model}, {seed, 1}, 0, deviation, dtype), true);
 }
 
+void RetNet::to(Device device) {
+  for (Parameter& parameter : parameters())
+    parameter.variable.set_value(parameter.variable.value().to(device));
+}
+
 ModelState RetNet::initial_state(std::int64_t batch) const {
   ModelState state;
-  for (const Block& block : blocks_) state.layers.push_back(block.initial_state(batch, dtype_));
+  for (const Block& block : blocks_) state.layers.push_back(block.initial_state(batch, dtype_, device()));
   return state;
 }
 

@@ -27,6 +27,10 @@ class RetNet {
 
   const Config& config() const { return config_; }
   Dtype dtype() const { return dtype_; }
+  Device device() const { return embedding_.device(); }  ///< where the parameters are, and so the results
+
+  /// Moves the parameters to a device; a model is made on the CPU.
+  void to(Device device);
 
   /// Logits for the next token at every position, from the zero state.
   /// @param tokens  i32 [B, N], each in 0 .. V-1

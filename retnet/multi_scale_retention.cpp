@@ -28,8 +28,8 @@ MultiScaleRetention::MultiScaleRetention(const Config& config, RandomKey key, Dt
   if (config.head_norm == NormKind::layer) head_bias_ = Variable(Tensor::zeros({width}, dtype), true);
 }
 
-RetentionState MultiScaleRetention::initial_state(std::int64_t batch, Dtype dtype) const {
-  return retnet::initial_state(batch, config_.heads, config_.dk(), config_.dv(), dtype);
+RetentionState MultiScaleRetention::initial_state(std::int64_t batch, Dtype dtype, Device device) const {
+  return retnet::initial_state(batch, config_.heads, config_.dk(), config_.dv(), dtype, device);
 }
 
 // [group-norm]

@@ -29,7 +29,7 @@ class MultiScaleRetention {
                       const Variable& residual = Variable()) const;
 
   /// The state before the first step, for a batch of B sequences.
-  RetentionState initial_state(std::int64_t batch, Dtype dtype) const;
+  RetentionState initial_state(std::int64_t batch, Dtype dtype, Device device) const;
 
   /// Calls `visit(name, variable)` for every parameter.
   template <class Visit>

@@ -96,7 +96,7 @@ Variable MultiScaleRetention::fused(const Variable& x, RetentionState& state,
   Saved s;
   s.config = config_;
   s.weights = concat(weights, 0);
-  if (!theta_.empty()) s.rotation = rotation_tables(theta_, state.pos, N, x.dtype());
+  if (!theta_.empty()) s.rotation = rotation_tables(theta_, state.pos, N, x.dtype(), x.device());
   const Projections p = columns(matmul(x.value(), s.weights, false, true), config_);
   rotate_keys(p, s.rotation, false);
 
@@ -107,12 +107,12 @@ Variable MultiScaleRetention::fused(const Variable& x, RetentionState& state,
                  by_head(p.v),
                  state.S.value(),
                  state.z.value(),
-                 decay_powers(retention_.gamma, parallel ? N : chunk, x.dtype()),
-                 detail::root_of(sums, retention_, x.dtype()),
+                 decay_powers(retention_.gamma, parallel ? N : chunk, x.dtype(), x.device()),
+                 detail::root_of(sums, retention_, x.dtype(), x.device()),
                  retention_.score_norm_gradient};
   s.outputs = parallel ? retention_parallel(s.retention) : retention(s.retention);  // Eq. (5), (7), (R4)
   // The forms are one function and have one gradient, which the chunkwise form gives in time linear in N.
-  if (parallel) s.retention.powers = decay_powers(retention_.gamma, chunk, x.dtype());
+  if (parallel) s.retention.powers = decay_powers(retention_.gamma, chunk, x.dtype(), x.device());
   s.state_gradient = state.S.requires_grad() || state.z.requires_grad();
 
   const auto value_of = [](const Variable& w) { return w.defined() ? w.value() : Tensor(); };

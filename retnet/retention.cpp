@@ -1,15 +1,17 @@
 #include "retnet/retention.h"
 
 #include <cmath>
+#include <tuple>
 
 #include "autograd/functions.h"
+#include "retnet/memo.h"
 
 namespace retnet {
 
 RetentionState initial_state(std::int64_t batch, std::int64_t heads, std::int64_t dk, std::int64_t dv,
-                             Dtype dtype) {
-  return {Variable(Tensor::zeros({batch, heads, dk, dv}, dtype)),
-          Variable(Tensor::zeros({batch, heads, dk}, dtype)),
+                             Dtype dtype, Device device) {
+  return {Variable(Tensor::zeros({batch, heads, dk, dv}, dtype, device)),
+          Variable(Tensor::zeros({batch, heads, dk}, dtype, device)),
           std::vector<double>(static_cast<std::size_t>(heads), 0.0), 0};
 }
 
@@ -47,19 +49,31 @@ void check_retention(const char* op, const Variable& q, const Variable& k, const
           "; start with initial_state() or with a state that another form returned");
 }
 
-Tensor root_of(const std::vector<std::vector<double>>& s, const RetentionOptions& options, Dtype dtype) {
-  if (options.score_norm == ScoreNorm::none) return {};
+namespace {
+
+Tensor make_roots(const std::vector<std::vector<double>>& s, Dtype dtype, Device device) {
   std::vector<double> roots;
   for (const std::vector<double>& head : s)
     for (const double value : head) roots.push_back(std::sqrt(value));
   const Shape shape{static_cast<std::int64_t>(s.size()), static_cast<std::int64_t>(s[0].size()), 1};
-  return astype(Tensor::from(roots, shape), dtype);
+  return astype(Tensor::from(roots, shape), dtype).to(device);
+}
+
+}  // namespace
+
+Tensor root_of(const std::vector<std::vector<double>>& s, const RetentionOptions& options, Dtype dtype,
+               Device device) {
+  if (options.score_norm == ScoreNorm::none) return {};
+  if (device == Device::cpu) return make_roots(s, dtype, device);
+  // All layers ask for the same roots, and to copy them to a GPU takes longer than to compute them.
+  thread_local Memo<std::tuple<std::vector<std::vector<double>>, Dtype, Device>, Tensor> memo;
+  return memo({s, dtype, device}, [&] { return make_roots(s, dtype, device); });
 }
 
 // [score-divisor]
 Variable score_divisor(const Variable& row_sums, const std::vector<std::vector<double>>& s,
                        const RetentionOptions& options) {
-  const Tensor root_s = root_of(s, options, row_sums.dtype());
+  const Tensor root_s = root_of(s, options, row_sums.dtype(), row_sums.device());
   if (!root_s.defined()) return {};
   const Variable c = maximum(abs(row_sums), Variable(root_s));  // Eq. (R4): c_n = max(|q_n z_n|, sqrt(s_n))
   return options.score_norm_gradient ? c : c.detach();

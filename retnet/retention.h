@@ -26,7 +26,7 @@ struct RetentionState {
 
 /// The state before the first step: all zeros.
 RetentionState initial_state(std::int64_t batch, std::int64_t heads, std::int64_t dk, std::int64_t dv,
-                             Dtype dtype = Dtype::f32);
+                             Dtype dtype = Dtype::f32, Device device = Device::cpu);
 
 /// Outputs of a piece of the sequence and the state after it.
 struct Retained {
@@ -99,7 +99,8 @@ void check_retention(const char* op, const Variable& q, const Variable& k, const
 
 /// sqrt(s_n) of @eq{R4}: [H, N, 1]; undefined when there is no score norm.
 /// @param s  s_n per head: [H][N]
-Tensor root_of(const std::vector<std::vector<double>>& s, const RetentionOptions& options, Dtype dtype);
+Tensor root_of(const std::vector<std::vector<double>>& s, const RetentionOptions& options, Dtype dtype,
+               Device device);
 
 /// c of @eq{R4}, or no variable when there is no score norm.
 /// @param row_sums  q_n z_n: [B, H, N, 1]

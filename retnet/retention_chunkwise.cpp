@@ -19,7 +19,8 @@ Retained retention_chunkwise(const Variable& q, const Variable& k, const Variabl
   std::vector<Variable> outputs;
   for (std::size_t i = 0; i < queries.size(); ++i) {
     const std::int64_t length = queries[i].dim(2);  // C' <= C: the last chunk may be shorter
-    if (i == 0 || length != queries[i - 1].dim(2)) decay = decay_tables(options.gamma, length, q.dtype());
+    if (i == 0 || length != queries[i - 1].dim(2))
+      decay = decay_tables(options.gamma, length, q.dtype(), q.device());
     Retained piece = detail::retention_piece(queries[i], keys[i], values[i], at, decay, options);  // Eq. (7)
     outputs.push_back(piece.o);
     at = piece.state;

@@ -15,15 +15,15 @@ constexpr std::int64_t kGradientChunk = 64;
 
 /// gamma^(N-1-n) [H, N, 1] and gamma^N [H, 1, 1]: what is left of step n, and of the state before, after N
 /// steps.
-std::pair<Tensor, Tensor> remaining(const std::vector<double>& gamma, std::int64_t n, Dtype dtype) {
+std::pair<Tensor, Tensor> remaining(const std::vector<double>& gamma, std::int64_t n, const Tensor& like) {
   std::vector<double> steps, whole;
   for (const double gamma_h : gamma) {
     for (std::int64_t i = 0; i < n; ++i) steps.push_back(std::pow(gamma_h, static_cast<double>(n - 1 - i)));
     whole.push_back(std::pow(gamma_h, static_cast<double>(n)));
   }
   const auto heads = static_cast<std::int64_t>(gamma.size());
-  return {astype(Tensor::from(steps, {heads, n, 1}), dtype),
-          astype(Tensor::from(whole, {heads, 1, 1}), dtype)};
+  return {astype(Tensor::from(steps, {heads, n, 1}), like.dtype()).to(like.device()),
+          astype(Tensor::from(whole, {heads, 1, 1}), like.dtype()).to(like.device())};
 }
 
 }  // namespace
@@ -39,13 +39,13 @@ RetentionState final_state(const Variable& k, const Variable& v, const Retention
   RetentionState next;
   next.S = record("retention_state", out.S, {k, v, state.S},
                   [k = k.value(), v = v.value(), gamma = options.gamma, n](const Tensor& dS) {
-                    const auto [steps, whole] = remaining(gamma, n, dS.dtype());
+                    const auto [steps, whole] = remaining(gamma, n, dS);
                     return std::vector<Tensor>{mul(matmul(v, dS, false, true), steps),
                                                mul(matmul(k, dS), steps), mul(dS, whole)};
                   });
   next.z = record("retention_keys", out.z, {k, state.z},
                   [shape = k.shape(), gamma = options.gamma, n](const Tensor& dz) {
-                    const auto [steps, whole] = remaining(gamma, n, dz.dtype());
+                    const auto [steps, whole] = remaining(gamma, n, dz);
                     return std::vector<Tensor>{mul(broadcast_to(unsqueeze(dz, 2), shape), steps),
                                                mul(dz, squeeze(whole, -1))};
                   });
@@ -65,8 +65,8 @@ RetentionInputs inputs(const Variable& q, const Variable& k, const Variable& v, 
           v.value(),
           state.S.value(),
           state.z.value(),
-          decay_powers(options.gamma, chunk, q.dtype()),
-          detail::root_of(s, options, q.dtype()),
+          decay_powers(options.gamma, chunk, q.dtype(), q.device()),
+          detail::root_of(s, options, q.dtype(), q.device()),
           options.score_norm_gradient};
 }
 
@@ -106,7 +106,7 @@ Retained retention_tiled(const Variable& q, const Variable& k, const Variable& v
   RetentionInputs in = inputs(q, k, v, state, options, s, q.dim(2));
   const RetentionOutputs out = retention_parallel(in);  // Eq. (5), Eq. (R4)
   // The forms are one function and have one gradient: Eq. (G12) gives it in time linear in N.
-  in.powers = decay_powers(options.gamma, std::min(kGradientChunk, q.dim(2)), q.dtype());
+  in.powers = decay_powers(options.gamma, std::min(kGradientChunk, q.dim(2)), q.dtype(), q.device());
   return retained("retention_parallel", q, k, v, state, options, s, in, out);
 }
 // [tiled]

@@ -48,7 +48,8 @@ Retained retention_piece(const Variable& q, const Variable& k, const Variable& v
 Retained retention_parallel(const Variable& q, const Variable& k, const Variable& v,
                             const RetentionState& state, const RetentionOptions& options) {
   detail::check_retention("retention_parallel", q, k, v, state, options);
-  return detail::retention_piece(q, k, v, state, decay_tables(options.gamma, q.dim(2), q.dtype()), options);
+  return detail::retention_piece(q, k, v, state, decay_tables(options.gamma, q.dim(2), q.dtype(), q.device()),
+                                 options);
 }
 // [parallel]
 

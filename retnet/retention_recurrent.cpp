@@ -10,7 +10,7 @@ Retained retention_recurrent(const Variable& q, const Variable& k, const Variabl
                              const RetentionState& state, const RetentionOptions& options) {
   detail::check_retention("retention_recurrent", q, k, v, state, options);
   const auto heads = static_cast<std::int64_t>(options.gamma.size());
-  const Tensor decay = astype(Tensor::from(options.gamma, {heads, 1, 1}), q.dtype());
+  const Tensor decay = astype(Tensor::from(options.gamma, {heads, 1, 1}), q.dtype()).to(q.device());
   const Variable gamma(decay), gamma_z(squeeze(decay, -1));  // [H, 1, 1] against S, [H, 1] against z
   const std::vector<Variable> queries = split(q, 2, 1), keys = split(k, 2, 1), values = split(v, 2, 1);
 

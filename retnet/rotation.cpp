@@ -26,7 +26,8 @@ std::vector<double> rotation_angles(Rotation rule, std::int64_t dk) {
 
 namespace {
 
-RotationTables make_tables(const std::vector<double>& theta, std::int64_t pos, std::int64_t n, Dtype dtype) {
+RotationTables make_tables(const std::vector<double>& theta, std::int64_t pos, std::int64_t n, Dtype dtype,
+                           Device device) {
   std::vector<double> cosines, sines;
   cosines.reserve(theta.size() * static_cast<std::size_t>(n));
   sines.reserve(cosines.capacity());
@@ -38,20 +39,22 @@ RotationTables make_tables(const std::vector<double>& theta, std::int64_t pos, s
     }
   const Shape shape{n, static_cast<std::int64_t>(theta.size())};
   const Dtype stored = dtype == Dtype::bf16 ? Dtype::f32 : dtype;
-  return {astype(Tensor::from(cosines, shape), stored), astype(Tensor::from(sines, shape), stored)};
+  return {astype(Tensor::from(cosines, shape), stored).to(device),
+          astype(Tensor::from(sines, shape), stored).to(device)};
 }
 
 }  // namespace
 
 RotationTables rotation_tables(const std::vector<double>& theta, std::int64_t pos, std::int64_t n,
-                               Dtype dtype) {
-  thread_local Memo<std::tuple<std::vector<double>, std::int64_t, std::int64_t, Dtype>, RotationTables> memo;
-  return memo({theta, pos, n, dtype}, [&] { return make_tables(theta, pos, n, dtype); });
+                               Dtype dtype, Device device) {
+  using Key = std::tuple<std::vector<double>, std::int64_t, std::int64_t, Dtype, Device>;
+  thread_local Memo<Key, RotationTables> memo;
+  return memo({theta, pos, n, dtype, device}, [&] { return make_tables(theta, pos, n, dtype, device); });
 }
 
 Variable rotate_positions(const Variable& x, const std::vector<double>& theta, std::int64_t pos) {
   if (theta.empty()) return x;
-  const RotationTables tables = rotation_tables(theta, pos, x.dim(1), x.dtype());
+  const RotationTables tables = rotation_tables(theta, pos, x.dim(1), x.dtype(), x.device());
   return rotate(x, tables.cosines, tables.sines);  // Eq. (R1)
 }
 

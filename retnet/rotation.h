@@ -22,7 +22,7 @@ struct RotationTables {
 /// @param pos    absolute 0-based position of the first row
 /// @param dtype  of the activations; the tables are f32 for bf16
 RotationTables rotation_tables(const std::vector<double>& theta, std::int64_t pos, std::int64_t n,
-                               Dtype dtype);
+                               Dtype dtype, Device device = Device::cpu);
 
 /// Turns the pairs (2j, 2j+1) of each head by n theta_j; x itself where theta is empty.
 /// @param x  [B, N, H, dk]

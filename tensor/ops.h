@@ -2,7 +2,7 @@
 /// Operations on values. None of them records gradients; autograd/functions.h has the differentiable ones
 /// under the same names. All of them return new tensors unless they say otherwise, take any strides, and
 /// throw Error on dtypes or shapes that do not fit. Operands must share dtype and device: there is no
-/// promotion.
+/// promotion. On a GPU they are queued; only what returns a number to the host waits.
 #pragma once
 
 #include "kernels/activation.h"
@@ -85,6 +85,8 @@ Tensor argmax(const Tensor& x);                             ///< i32 index of th
 /// Sums out what broadcasting `shape` to x's shape repeated: the gradient of broadcast_to(), @eq{G2}.
 Tensor sum_to(const Tensor& x, const Shape& shape);
 double sum_squares(const Tensor& x);  ///< of all elements, in double; x is contiguous
+/// The same of each of several tensors, f64 [n], on their device.
+Tensor sum_squares(const std::vector<Tensor>& parts);
 /// @}
 
 /// C = A B over the last two dimensions, after transposing those of A or B if asked; the leading ones
@@ -119,6 +121,9 @@ Tensor cross_entropy_grad(const CrossEntropy& saved, const Tensor& logits, const
 
 /// @name Indexing
 /// @{
+
+// Ids and targets that are on the host move to the other operand's device by themselves, checked. Those that
+// are on a GPU are not checked: a bad one gives NaN, and no gradient.
 
 /// table[ids]: [V, d] and i32 [..] give [.., d]. @throws Error on an id outside 0 .. V-1
 Tensor embedding(const Tensor& table, const Tensor& ids);
@@ -214,10 +219,10 @@ std::vector<Tensor> retention_grad(const RetentionInputs& in, const RetentionOut
 
 /// Uniform in [low, high).
 Tensor rand_uniform(const Shape& shape, RandomKey key, double low = 0, double high = 1,
-                    Dtype dtype = Dtype::f32);
+                    Dtype dtype = Dtype::f32, Device device = Device::cpu);
 /// Normal.
 Tensor rand_normal(const Shape& shape, RandomKey key, double mean = 0, double deviation = 1,
-                   Dtype dtype = Dtype::f32);
+                   Dtype dtype = Dtype::f32, Device device = Device::cpu);
 /// @}
 
 /// One parameter of an AdamW update: contiguous tensors of one shape.
@@ -226,6 +231,17 @@ struct AdamWParameter {
   bool decays = true;  ///< false: the settings' weight decay does not apply
 };
 /// One AdamW update in place of all parameters, all in f32 or all in f64.
-void adamw_update(const kernels::AdamW& settings, const std::vector<AdamWParameter>& parameters);
+/// @param scale  f64 []: where it is defined, one more factor of all gradients; not finite: nothing is
+/// updated
+void adamw_update(const kernels::AdamW& settings, const std::vector<AdamWParameter>& parameters,
+                  const Tensor& scale = Tensor());
+/// What clip_by_norm() computes, each f64 [].
+struct Clipping {
+  Tensor norm;   ///< root of the sum of all squares
+  Tensor scale;  ///< what the gradients are to be multiplied by; NaN where the norm is not finite
+};
+/// Clipping by the global norm, from sum_squares() of all gradients: nothing is read by the host.
+/// @param clip  the largest norm; 0 does not clip
+Clipping clip_by_norm(const Tensor& squares, double clip);
 
 }  // namespace retnet

@@ -24,9 +24,10 @@ void run_copy(const Tensor& to, const Tensor& from) {
       ++s.rank;
     }
   }
+  require_one_device("copy", {&to, &from});
   if (from.size() == 0) return;
   dispatch_all("copy", to.dtype(), to.device(), [&]<class To>(auto exec, Type<To>) {
-    dispatch_all("copy", from.dtype(), from.device(), [&]<class From>(auto, Type<From>) {
+    with_any_type("copy", from.dtype(), [&]<class From>(Type<From>) {
       kernels::copy(exec, to.data<To>(), static_cast<const From*>(from.data<From>()), s);
     });
   });

@@ -53,8 +53,7 @@ Tensor binary(const char* op, F f, const Tensor& a, const Tensor& b) {
   require(a.defined() && b.defined(), op, "an operand is undefined");
   require(a.dtype() == b.dtype(), op, "dtypes differ, got ", a.dtype(), " and ", b.dtype(),
           "; convert one with astype()");
-  require(a.device() == b.device(), op, "devices differ, got ", a.device(), " and ", b.device(),
-          "; move one with to()");
+  require_one_device(op, {&a, &b});
   const Shape shape = broadcast_shapes(op, a.shape(), b.shape());
   Tensor y = Tensor::empty(shape, a.dtype(), a.device());
   binary_into(op, f, y, broadcast_to(a, shape), broadcast_to(b, shape));
@@ -91,6 +90,7 @@ void add_into(const Tensor& a, const Tensor& b) {
   require(a.shape() == b.shape() && a.dtype() == b.dtype() && a.is_contiguous(), "add_into",
           "needs a contiguous target and equal shapes and dtypes, got ", a.shape(), " ", a.dtype(), " and ",
           b.shape(), " ", b.dtype());
+  require_one_device("add_into", {&a, &b});
   binary_into("add_into", kernels::Add{}, a, a, b);
 }
 

@@ -43,6 +43,7 @@ kernels::GroupNorm plan(const GroupNormInputs& in) {
   require(!in.gate.defined() || (in.gate.shape() == in.x.shape() && in.gate.dtype() == in.x.dtype()),
           "group_norm", "needs a gate ", in.x.shape(), " ", in.x.dtype(), ", got ", in.gate.shape(), " ",
           in.gate.dtype());
+  require_one_device("group_norm", {&in.x, &in.weight, &in.bias, &in.gate});
   return s;
 }
 
@@ -86,6 +87,7 @@ std::vector<Tensor> group_norm_grad(const GroupNormInputs& inputs, const GroupNo
   const GroupNormInputs in = prepared(inputs);
   require(dy.shape() == in.x.shape() && dy.dtype() == in.x.dtype(), "group_norm_grad", "needs dy ",
           in.x.shape(), " ", in.x.dtype(), ", got ", dy.shape(), " ", dy.dtype());
+  require_one_device("group_norm_grad", {&in.x, &dy, &dgate_memory});
   const Tensor cotangent = contiguous(dy);
   const auto like = [](const Tensor& x) {
     return x.defined() ? Tensor::empty(x.shape(), x.dtype(), x.device()) : x;
@@ -120,6 +122,7 @@ Tensor product(const Tensor& input, const Tensor& weight, Epilogue&& epilogue) {
               input.dim(-1) == weight.dim(1) && input.dtype() == weight.dtype(),
           "linear", "needs x [.., in] and W [out, in] of one dtype, got ", input.shape(), " ", input.dtype(),
           " and ", weight.shape(), " ", weight.dtype());
+  require_one_device("linear", {&input, &weight});
   const Tensor x = contiguous(input);
   Shape shape = x.shape();
   shape[shape.rank() - 1] = weight.dim(0);
@@ -143,6 +146,7 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& residual) {
               residual.size() * x.dim(-1) == x.size() * weight.dim(0) && residual.dtype() == x.dtype(),
           "linear", "the residual must have the shape and dtype of the result, got ", residual.shape(), " ",
           residual.dtype(), " for ", x.shape(), " and ", weight.shape());
+  require_one_device("linear", {&x, &residual});
   const Tensor r = contiguous(residual);
   return product(x, weight, [&]<class T>(Type<T>) { return kernels::AddResidual<T>{r.data<T>()}; });
 }

@@ -29,6 +29,7 @@ Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a, bool transpose
           b.shape());
   require(a.dtype() == b.dtype(), "matmul", "dtypes differ, got ", a.dtype(), " and ", b.dtype(),
           "; convert one with astype()");
+  require_one_device("matmul", {&a, &b});
   if (folds(a, b, transpose_a)) {
     Shape shape = a.shape();
     const std::int64_t rows = count(Shape(shape.begin(), shape.end() - 1));  // not -1: k may be 0

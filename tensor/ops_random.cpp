@@ -3,16 +3,17 @@
 
 namespace retnet {
 
-Tensor rand_uniform(const Shape& shape, RandomKey key, double low, double high, Dtype dtype) {
-  Tensor x = Tensor::empty(shape, dtype);
+Tensor rand_uniform(const Shape& shape, RandomKey key, double low, double high, Dtype dtype, Device device) {
+  Tensor x = Tensor::empty(shape, dtype, device);
   dispatch_real("rand_uniform", x, [&]<class T>(auto exec, Type<T>) {
     kernels::fill_uniform(exec, x.data<T>(), x.size(), key, low, high);
   });
   return x;
 }
 
-Tensor rand_normal(const Shape& shape, RandomKey key, double mean, double deviation, Dtype dtype) {
-  Tensor x = Tensor::empty(shape, dtype);
+Tensor rand_normal(const Shape& shape, RandomKey key, double mean, double deviation, Dtype dtype,
+                   Device device) {
+  Tensor x = Tensor::empty(shape, dtype, device);
   dispatch_real("rand_normal", x, [&]<class T>(auto exec, Type<T>) {
     kernels::fill_normal(exec, x.data<T>(), x.size(), key, mean, deviation);
   });
@@ -29,14 +30,32 @@ Tensor dropout(const Tensor& input, double p, RandomKey key) {
   return y;
 }
 
-void adamw_update(const kernels::AdamW& settings, const std::vector<AdamWParameter>& parameters) {
+Clipping clip_by_norm(const Tensor& squares, double clip) {
+  require(squares.rank() == 1 && squares.dtype() == Dtype::f64 && squares.is_contiguous(), "clip_by_norm",
+          "needs contiguous sums of squares [n] in f64, got ", squares.shape(), " ", squares.dtype());
+  const Clipping result{Tensor::empty({}, Dtype::f64, squares.device()),
+                        Tensor::empty({}, Dtype::f64, squares.device())};
+  on_device("clip_by_norm", squares.device(), [&](auto exec) {
+    kernels::clip_by_norm(exec, result.norm.data<double>(), result.scale.data<double>(),
+                          squares.data<double>(), squares.size(), clip);
+  });
+  return result;
+}
+
+void adamw_update(const kernels::AdamW& given, const std::vector<AdamWParameter>& parameters,
+                  const Tensor& scale) {
   if (parameters.empty()) return;
+  const Tensor& first = parameters[0].w;
   for (const AdamWParameter& p : parameters)
-    for (const Tensor* x : {&p.w, &p.m, &p.v, &p.gradient})
-      require(x->shape() == p.w.shape() && x->dtype() == parameters[0].w.dtype() && x->is_contiguous(),
-              "adamw", "needs contiguous tensors of one shape and dtype, got ", p.w.shape(), " ",
-              parameters[0].w.dtype(), " and ", x->shape(), " ", x->dtype());
-  dispatch_real("adamw", parameters[0].w, [&]<class T>(auto exec, Type<T>) {
+    for (const Tensor* x : {&p.w, &p.m, &p.v, &p.gradient}) {
+      require(x->shape() == p.w.shape() && x->dtype() == first.dtype() && x->is_contiguous(), "adamw",
+              "needs contiguous tensors of one shape and dtype, got ", p.w.shape(), " ", first.dtype(),
+              " and ", x->shape(), " ", x->dtype());
+      require_one_device("adamw", {&first, x, &scale});
+    }
+  kernels::AdamW settings = given;
+  if (scale.defined()) settings.scale = scale.data<double>();
+  dispatch_real("adamw", first, [&]<class T>(auto exec, Type<T>) {
     std::vector<kernels::AdamWParameter<T>> list;
     for (const AdamWParameter& p : parameters)
       list.push_back(

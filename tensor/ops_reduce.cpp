@@ -98,11 +98,26 @@ Tensor sum_to(const Tensor& x, const Shape& shape) {
   return y;
 }
 
+Tensor sum_squares(const std::vector<Tensor>& parts) {
+  require(!parts.empty(), "sum_squares", "needs at least one tensor");
+  for (const Tensor& x : parts) {
+    require(x.is_contiguous() && x.dtype() == parts[0].dtype(), "sum_squares",
+            "needs contiguous tensors of one dtype, got ", parts[0].dtype(), " and ", x.dtype());
+    require_one_device("sum_squares", {&parts[0], &x});
+  }
+  const auto count = static_cast<std::int64_t>(parts.size());
+  Tensor y = Tensor::empty({count}, Dtype::f64, parts[0].device());
+  dispatch("sum_squares", parts[0], [&]<class T>(auto exec, Type<T>) {
+    std::vector<kernels::Part<T>> list;
+    for (const Tensor& x : parts) list.push_back({x.data<T>(), x.size()});
+    kernels::sum_squares(exec, y.data<double>(), static_cast<const kernels::Part<T>*>(list.data()), count);
+  });
+  return y;
+}
+
 double sum_squares(const Tensor& x) {
   require(x.is_contiguous(), "sum_squares", "needs a contiguous tensor");
-  return dispatch("sum_squares", x, [&]<class T>(auto exec, Type<T>) {
-    return kernels::sum_squares(exec, static_cast<const T*>(x.data<T>()), x.size());
-  });
+  return sum_squares(std::vector<Tensor>{x}).item();
 }
 
 }  // namespace retnet

@@ -37,6 +37,7 @@ RetentionInputs prepared(const RetentionInputs& in) {
   for (const Tensor* x : {&in.k, &in.v, &in.S, &in.z, &in.powers})
     require(x->dtype() == in.q.dtype(), "retention", "dtypes differ, got ", in.q.dtype(), " and ",
             x->dtype());
+  require_one_device("retention", {&in.q, &in.k, &in.v, &in.S, &in.z, &in.powers, &in.root_s});
   return out;
 }
 
@@ -63,8 +64,10 @@ RetentionOutputs run(const char* op, const RetentionInputs& inputs, Kernel kerne
   const RetentionInputs in = prepared(inputs);
   const std::int64_t B = in.q.dim(0), H = in.q.dim(1), N = in.q.dim(2), dv = in.v.dim(3);
   const Dtype dtype = in.q.dtype();
-  RetentionOutputs out{empty_by_step(B, H, N, dv, dtype, in.q.device()), Tensor::empty({B, H, N}, dtype),
-                       Tensor::empty(in.S.shape(), dtype), Tensor::empty(in.z.shape(), dtype)};
+  const Device device = in.q.device();
+  RetentionOutputs out{empty_by_step(B, H, N, dv, dtype, device), Tensor::empty({B, H, N}, dtype, device),
+                       Tensor::empty(in.S.shape(), dtype, device),
+                       Tensor::empty(in.z.shape(), dtype, device)};
   dispatch_real(op, in.q, [&]<class T>(auto exec, Type<T>) {
     kernel(exec, plan<T>(in, out.o), pointers<T>(in),
            kernels::RetentionOutput<T>{out.o.data<T>(), out.row_sums.data<T>(), out.S.data<T>(),
@@ -90,6 +93,7 @@ std::vector<Tensor> retention_grad(const RetentionInputs& inputs, const Retentio
   const RetentionInputs in = prepared(inputs);
   require(do_.shape() == out.o.shape() && do_.dtype() == out.o.dtype(), "retention_grad", "needs do ",
           out.o.shape(), " ", out.o.dtype(), ", got ", do_.shape(), " ", do_.dtype());
+  require_one_device("retention_grad", {&in.q, &do_, &memory.dq, &memory.dk, &memory.dv});
   const Tensor cotangent = readable(do_);
   const auto memory_for = [](const Tensor& given, const Tensor& x) {
     if (!given.defined()) return empty_by_step(x.dim(0), x.dim(1), x.dim(2), x.dim(3), x.dtype(), x.device());
@@ -103,7 +107,8 @@ std::vector<Tensor> retention_grad(const RetentionInputs& inputs, const Retentio
                dv = memory_for(memory.dv, in.v);
   Tensor dS, dz;
   if (state_gradient)
-    dS = Tensor::empty(in.S.shape(), in.S.dtype()), dz = Tensor::empty(in.z.shape(), in.z.dtype());
+    dS = Tensor::empty(in.S.shape(), in.S.dtype(), in.S.device()),
+    dz = Tensor::empty(in.z.shape(), in.z.dtype(), in.z.device());
   dispatch_real("retention_grad", in.q, [&]<class T>(auto exec, Type<T>) {
     const kernels::RetentionResults<T> results{out.o.data<T>(), out.row_sums.data<T>(), cotangent.data<T>(),
                                                layout(cotangent)};

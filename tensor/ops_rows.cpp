@@ -20,18 +20,25 @@ std::int64_t row_length(const char* op, const Tensor& x) {
 void require_like(const char* op, const Tensor& a, const Tensor& b) {
   require(a.shape() == b.shape() && a.dtype() == b.dtype(), op, "operands differ, got ", a.shape(), " ",
           a.dtype(), " and ", b.shape(), " ", b.dtype());
+  require_one_device(op, {&a, &b});
 }
 
 Dtype accum_dtype(Dtype dtype) { return dtype == Dtype::bf16 ? Dtype::f32 : dtype; }
 
-void require_targets(const Tensor& logits, const Tensor& targets) {
+/// Targets as a kernel on the logits' device reads them: there, and dense. They are checked on the host only:
+/// a GPU's kernel makes the loss of a bad one NaN.
+Tensor usable_targets(const Tensor& logits, const Tensor& targets) {
   const std::int64_t n = row_length("cross_entropy", logits);
   require(targets.dtype() == Dtype::i32, "cross_entropy", "targets must be i32, got ", targets.dtype());
   require(targets.shape() == without_last(logits.shape()), "cross_entropy", "logits ", logits.shape(),
           " need targets ", without_last(logits.shape()), ", got ", targets.shape());
-  const std::int32_t* t = targets.data<std::int32_t>();
-  for (std::int64_t i = 0; i < targets.size(); ++i)
-    require(t[i] >= 0 && t[i] < n, "cross_entropy", "targets must be in 0 .. ", n - 1, ", got ", t[i]);
+  const Tensor index = contiguous(logits.device() == Device::cpu ? targets.to(Device::cpu) : targets);
+  if (index.device() == Device::cpu) {
+    const std::int32_t* t = index.data<std::int32_t>();
+    for (std::int64_t i = 0; i < index.size(); ++i)
+      require(t[i] >= 0 && t[i] < n, "cross_entropy", "targets must be in 0 .. ", n - 1, ", got ", t[i]);
+  }
+  return index.to(logits.device());
 }
 
 }  // namespace
@@ -85,6 +92,7 @@ Tensor normalize_grad(const Normalized& saved, const Tensor& dy, bool center) {
   const std::int64_t n = row_length("normalize_grad", dy);
   require(saved.rstd.size() * n == dy.size(), "normalize_grad", dy.shape(), " needs one rstd a row, got ",
           saved.rstd.shape());
+  require_one_device("normalize_grad", {&saved.rstd, &dy});
   const Tensor grad = contiguous(dy), y = contiguous(saved.y), rstd = contiguous(saved.rstd);
   Tensor dx = Tensor::empty(dy.shape(), dy.dtype(), dy.device());
   dispatch("normalize_grad", dy, [&]<class T>(auto exec, Type<T>) {
@@ -96,8 +104,7 @@ Tensor normalize_grad(const Normalized& saved, const Tensor& dy, bool center) {
 }
 
 CrossEntropy cross_entropy(const Tensor& input, const Tensor& target_ids) {
-  const Tensor x = contiguous(input), targets = contiguous(target_ids);
-  require_targets(x, targets);
+  const Tensor x = contiguous(input), targets = usable_targets(x, target_ids);
   CrossEntropy result{Tensor::empty(targets.shape(), x.dtype(), x.device()),
                       Tensor::empty(targets.shape(), x.dtype(), x.device())};
   dispatch("cross_entropy", x, [&]<class T>(auto exec, Type<T>) {
@@ -110,14 +117,14 @@ CrossEntropy cross_entropy(const Tensor& input, const Tensor& target_ids) {
 
 Tensor cross_entropy_grad(const CrossEntropy& saved, const Tensor& logits, const Tensor& target_ids,
                           const Tensor& dloss) {
-  const Tensor x = contiguous(logits), targets = contiguous(target_ids), grad = contiguous(dloss);
+  const Tensor x = contiguous(logits), targets = usable_targets(x, target_ids), grad = contiguous(dloss);
   const Tensor lse = contiguous(saved.lse);
-  require_targets(x, targets);
   require_like("cross_entropy_grad", saved.loss, dloss);
   require_like("cross_entropy_grad", saved.lse, dloss);
   require(dloss.shape() == targets.shape() && dloss.dtype() == x.dtype(), "cross_entropy_grad", "logits ",
           x.shape(), " ", x.dtype(), " need a gradient ", targets.shape(), ", got ", dloss.shape(), " ",
           dloss.dtype());
+  require_one_device("cross_entropy_grad", {&x, &dloss});
   Tensor dx = Tensor::empty(x.shape(), x.dtype(), x.device());
   dispatch("cross_entropy_grad", x, [&]<class T>(auto exec, Type<T>) {
     kernels::cross_entropy_grad(exec, dx.data<T>(), static_cast<const T*>(grad.data<T>()),
@@ -137,6 +144,7 @@ kernels::Rotation plan_rotation(const char* op, const Tensor& x, const Tensor& c
           ", got ", cosines.shape(), " and ", sines.shape());
   require(cosines.dtype() == accum_dtype(x.dtype()) && sines.dtype() == cosines.dtype(), op, x.dtype(),
           " needs tables in ", accum_dtype(x.dtype()), ", got ", cosines.dtype());
+  require_one_device(op, {&x, &cosines, &sines});
   kernels::Rotation s;
   s.batch = x.dim(0), s.n = x.dim(1), s.heads = x.dim(2), s.dk = x.dim(3);
   s.x_row = s.y_row = s.heads * s.dk;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "kernels/exec.h"
 #include "tensor/dtype.h"
 
 namespace retnet {
@@ -31,13 +32,17 @@ class Storage {
 
 using StoragePtr = std::shared_ptr<Storage>;
 
-/// Bytes in live storages, the largest that number has been, and bytes kept for reuse.
+/// Bytes in live storages, the largest that number has been, and bytes kept for reuse; on one device.
 struct MemoryStats {
   std::int64_t live = 0, peak = 0, cached = 0;
 };
-MemoryStats memory_stats();
-void reset_peak_memory();      ///< the peak restarts at what is live now
-void release_cached_memory();  ///< returns every unused block to the system
+MemoryStats memory_stats(Device device = Device::cpu);
+void reset_peak_memory(Device device = Device::cpu);      ///< the peak restarts at what is live now
+void release_cached_memory(Device device = Device::cpu);  ///< returns every unused block to the system
+
+/// The GPU's kernels run one after the other, in the default stream, and take their scratch memory from the
+/// storages' cache: whoever gets a block next queues behind whoever had it before, so none is waited for.
+kernels::Hip hip();
 
 /// While on, new storage is filled with 0xFF bytes, a NaN in every floating dtype, so that reading memory
 /// that nobody wrote shows. Off by default; the tests turn it on. Environment: RETNET_POISON=1.

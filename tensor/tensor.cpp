@@ -1,6 +1,6 @@
 #include "tensor/tensor.h"
 
-#include "kernels/copy.h"
+#include "kernels/memory.h"
 #include "tensor/dispatch.h"
 #include "tensor/ops.h"
 
@@ -93,7 +93,20 @@ std::vector<T> Tensor::to_vector() const {
 Tensor Tensor::to(Device device) const {
   require(defined(), "to", "the tensor is undefined");
   if (device == this->device()) return *this;
-  fail("to", "this build has no GPU; configure with -DRETNET_GPU=amd or nvidia");
+  require(kHasGpu, "to", "this build has no GPU; configure with -DRETNET_GPU=amd or nvidia");
+  const Tensor x = contiguous(*this);
+  Tensor y = empty(shape_, dtype_, device);
+  const std::int64_t bytes = size_ * size_of(dtype_);
+  const char* from = static_cast<const char*>(x.storage()->data()) + x.offset() * size_of(dtype_);
+  void* to = y.storage()->data();
+  if (bytes > 0)
+    on_device("to", Device::hip, [&](auto exec) {
+      if (device == Device::hip)
+        kernels::copy_in(exec, to, from, bytes);
+      else
+        kernels::copy_out(exec, to, from, bytes);
+    });
+  return y;
 }
 
 #define RETNET_TENSOR(T)                                                \

@@ -62,7 +62,8 @@ class Tensor {
   template <class T>
   std::vector<T> to_vector() const;
 
-  /// A copy on another device, or this tensor itself when it is there already. Synchronises.
+  /// A copy on another device, or this tensor itself when it is there already. A copy to the host waits for
+  /// everything that was queued on the device, and so do item(), at() and to_vector(); nothing else does.
   Tensor to(Device device) const;
 
  private:

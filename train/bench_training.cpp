@@ -25,7 +25,7 @@ void TrainingSteps::run(const Way& way) {
     backward(mul(loss, share), Graph::release);
   }
   ++step_;
-  optimizer_.step(settings_, step_, optimizer_.gradient_norm(step_));
+  optimizer_.step(settings_, step_, optimizer_.gradient_norm(step_, settings_.clip));
 }
 
 void bench_training(Report& report, const BenchOptions& options) {

@@ -19,6 +19,7 @@ struct Given {
   std::int64_t batch = 16;
   std::optional<std::int64_t> window;
   std::optional<double> held_out;
+  Device device = Device::cpu;
 };
 
 // How the model was trained, where its folder says so.
@@ -56,8 +57,10 @@ int run(const Given& given) {
   check("--batch", given.batch, 1 << 20);
   if (given.held_out && !(*given.held_out > 0 && *given.held_out <= 1))
     throw UsageError("--held-out must be in (0, 1]");
+  require_device(given.device);
   const std::string folder = model_folder(given.model);
   RetNet model = load_model(folder);
+  model.to(given.device);
   const std::optional<TrainerState> trained = trained_how(folder);
   const Dataset data = read_data(given, trained);
   require(data.held_out_size() >= 2, "--data", "needs at least 2 bytes to evaluate on, got ",
@@ -111,6 +114,7 @@ Command eval_command() {
   window.set = [given](const std::string& text) { parse_field("--window", text, given->window.emplace()); };
   command.options.push_back(window);
   command.add("--batch", "N", given->batch, "windows at a time");
+  command.add_device(given->device);
   command.add_threads();
   command.run = [given] { return run(*given); };
   return command;

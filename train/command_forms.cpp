@@ -78,6 +78,7 @@ std::vector<Column> compare_dtypes(const Given& given, std::string& subject) {
     throw UsageError(flag_name(given.config[0].key) + " does not go with --model, which brings its own");
   const std::string folder = model_folder(given.model);
   RetNet model = load_model(folder);
+  model.to(given.compare.device);
   subject = printable(folder) + " on random tokens";
   RetNet f64 = converted(model, Dtype::f64), f32 = converted(model, Dtype::f32);
   return {{Dtype::f64, compare_model(f64, options)}, {Dtype::f32, compare_model(f32, options)}};
@@ -90,6 +91,7 @@ int run(Given& given) {
   } catch (const Error& error) {
     throw UsageError(std::string("--") + error.what());
   }
+  require_device(given.compare.device);
   std::string subject, line;
   const std::vector<Column> columns = compare_dtypes(given, subject);
   const CompareOptions& options = given.compare;
@@ -127,6 +129,7 @@ Command forms_command() {
   command.add("--chunk", "N", given->compare.chunk, "chunk length of the chunkwise form");
   command.add("--handoffs", "N", given->compare.handoffs, "random ways to cut the sequence");
   command.add("--seed", "N", given->seed, "of the data and of the cuts");
+  command.add_device(given->compare.device);
   command.add_threads();
   Config shown;
   shown.key_width = 64, shown.value_width = 96;

@@ -16,6 +16,7 @@ struct Given {
   SamplingOptions sampling;
   DecoderOptions decoder;
   std::int64_t seed = 1, tokens = 400;
+  Device device = Device::cpu;
 };
 
 void check(Given& given) {
@@ -23,6 +24,8 @@ void check(Given& given) {
   if (given.weights != "f32" && given.weights != "bf16")
     throw UsageError("--weights: required f32 or bf16, got " + quote(given.weights));
   given.decoder.bf16_weights = given.weights == "bf16";
+  if (given.decoder.bf16_weights && given.device != Device::cpu)
+    throw UsageError("--weights bf16 is for --device cpu");
   if (given.prompt.empty() == given.prompt_file.empty())
     throw UsageError("give either --prompt TEXT or --prompt-file FILE");
   if (given.tokens < 0)
@@ -36,12 +39,14 @@ void check(Given& given) {
 
 int run(Given& given) {
   check(given);
+  require_device(given.device);
   const std::string text = given.prompt_file.empty() ? given.prompt : read_file(given.prompt_file);
   require(!text.empty(), printable(given.prompt_file).c_str(),
           "the file is empty; a prompt needs at least one byte");
-  const RetNet model = load_model(model_folder(given.model));
+  RetNet model = load_model(model_folder(given.model));
   require(model.config().vocab == 256, "--model", "its tokens are not bytes: the config's vocab is ",
           model.config().vocab, ", not 256");
+  model.to(given.device);
   print(text);
   // Every byte goes out as it is drawn: text appears while it is written, and a reader that leaves ends the
   // work.
@@ -78,6 +83,7 @@ Command generate_command() {
   command.add("--seed", "N", given->seed, "of the random numbers");
   command.add("--weights", "DTYPE", given->weights,
               "f32: as trained; bf16: rounded for the bytes written, half of what each of them must read");
+  command.add_device(given->device);
   command.add_threads();
   command.run = [given] { return run(*given); };
   return command;

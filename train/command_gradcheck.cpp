@@ -16,6 +16,7 @@ constexpr double kBound = 1e-6;
 struct Given {
   std::vector<Override> config;
   std::int64_t batch = 2, length = 7, elements = 20, seed = 1;
+  Device device = Device::cpu;
 };
 
 // Small enough to be differentiated one number at a time, and odd enough that no two sizes can be mixed up.
@@ -54,7 +55,7 @@ Checked check_parameter(Variable& w, const Tensor& gradient, std::int64_t elemen
     const auto loss_at = [&](double value) {
       std::vector<double> moved = values;
       moved[i] = value;
-      w.set_value(Tensor::from(moved, before.shape()));
+      w.set_value(Tensor::from(moved, before.shape()).to(before.device()));
       return loss();
     };
     const double up = loss_at(values[i] + h), down = loss_at(values[i] - h);
@@ -81,6 +82,7 @@ void randomize(RetNet& model, std::int64_t seed) {
 std::vector<std::vector<std::string>> check_model(const Given& given, const Config& config, double& worst) {
   RetNet model(config, static_cast<std::uint64_t>(given.seed), Dtype::f64);
   randomize(model, given.seed);
+  model.to(given.device);
   const Tensor tokens = random_tokens(given, config.vocab, 1),
                targets = random_tokens(given, config.vocab, 2);
   std::vector<Parameter> parameters = model.parameters();
@@ -95,8 +97,8 @@ std::vector<std::vector<std::string>> check_model(const Given& given, const Conf
   for (const Way& way : kWays) {
     ForwardOptions options;
     options.form = way.options();
-    const std::vector<Tensor> rules =
-        gradients(model.loss(tokens, targets, options), Tensor::scalar(1, Dtype::f64), variables);
+    const std::vector<Tensor> rules = gradients(model.loss(tokens, targets, options),
+                                                Tensor::scalar(1, Dtype::f64, given.device), variables);
     rows[0].push_back(way.name);
     for (std::size_t p = 0; p < parameters.size(); ++p) {
       const Checked checked = check_parameter(variables[p], rules[p], given.elements, [&] {
@@ -122,6 +124,7 @@ int run(const Given& given) {
   } catch (const Error& error) {
     throw UsageError(error.what());
   }
+  require_device(given.device);
   double worst = 0;
   const auto rows = check_model(given, config, worst);
   std::ostringstream out;
@@ -153,6 +156,7 @@ Command gradcheck_command() {
   command.add("--length", "N", given->length, "tokens of each");
   command.add("--elements", "N", given->elements, "numbers checked per parameter, spread evenly; 0: all");
   command.add("--seed", "N", given->seed, "of weights and tokens");
+  command.add_device(given->device);
   command.add_threads();
   add_fields(command, "model", small_config(), given->config);
   command.run = [given] { return run(*given); };

@@ -30,7 +30,7 @@ std::string build_text() {
   threads << kernels::num_threads() << (has_openmp() ? " (OpenMP)" : " (built without OpenMP)");
   std::string text = line("retnet", RETNET_VERSION) + line("compiler", compiler()) +
                      line("threads", threads.str()) + line("instructions", instruction_set()) +
-                     line("devices", "cpu (this build has no GPU support)");
+                     line("devices", devices());
   std::vector<std::vector<std::string>> rows{
       {"preset", "parameters", "layers", "d_model", "heads", "dk", "dv", "ffn", "window", "batch", "steps"}};
   for (const std::string& name : preset_names()) {

@@ -80,6 +80,8 @@ Option& Command::add_switch(const std::string& flag, bool& field, const std::str
   return options.back();
 }
 
+void Command::add_device(Device& field) { add("--device", "NAME", field, "where to compute: cpu or hip"); }
+
 void Command::add_threads() {
   Option option{"--threads",
                 "N",

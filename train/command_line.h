@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "retnet/fields.h"
+#include "train/devices.h"
 
 namespace retnet {
 
@@ -40,6 +41,8 @@ struct Command {
   Option& add(const std::string& flag, const std::string& value, T& field, const std::string& help);
   /// Adds a flag without a value.
   Option& add_switch(const std::string& flag, bool& field, const std::string& help);
+  /// Adds `--device NAME`.
+  void add_device(Device& field);
   /// Adds `--threads N`, which takes effect at once.
   void add_threads();
 };

@@ -16,7 +16,8 @@ namespace {
 
 struct Given {
   std::vector<std::string> data;
-  std::string preset, config_file, out, device = "cpu";
+  std::string preset, config_file, out;
+  Device device = Device::cpu;
   bool resume = false, quiet = false;
   std::vector<Override> config, settings;
 };
@@ -60,7 +61,7 @@ void follow_d_model(const Given& given, Config& config) {
 
 Run make_run(const Given& given) {
   Run run;
-  run.resume = given.resume, run.quiet = given.quiet;
+  run.resume = given.resume, run.quiet = given.quiet, run.device = given.device;
   run.out = !given.out.empty() ? given.out : "runs/" + (given.preset.empty() ? "tiny" : given.preset);
   read_base(given, run);
   if (!given.data.empty()) run.data = given.data;
@@ -121,8 +122,7 @@ void require_memory(const Config& config) {
 }
 
 int run(const Given& given) {
-  require(given.device == "cpu", "--device", given.device,
-          " is not in this build; configure with -DRETNET_GPU=amd or nvidia, or use --device cpu");
+  require_device(given.device);
   const Run run = make_run(given);
   require_memory(run.config);
   RunResult result;
@@ -185,7 +185,7 @@ Command train_command() {
   command.add("--config", "FILE", given->config_file,
               "JSON with the model's fields, over those of the preset");
   command.add_switch("--resume", given->resume, "go on with the run in --out, with its own settings");
-  add_choice(command, "--device", given->device, {"cpu", "hip"}, "where to compute: cpu or hip", "cpu");
+  command.add_device(given->device);
   command.add_threads();
   command.add_switch("--quiet", given->quiet, "no progress on standard error");
   add_fields(command, "training", preset_settings("tiny"), given->settings);

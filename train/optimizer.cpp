@@ -12,23 +12,28 @@ Optimizer::Optimizer(std::vector<Parameter> parameters) : parameters_(std::move(
   }
 }
 
-double Optimizer::gradient_norm(std::int64_t step) const {
-  double squares = 0;
+GradientNorm Optimizer::gradient_norm(std::int64_t step, double clip) const {
+  std::vector<Tensor> gradients;
   for (const Parameter& p : parameters_) {
     const Tensor& gradient = p.variable.grad();
     require(gradient.defined(), "train", "the gradient of ", p.name, " at step ", step, " is missing");
-    const double part = sum_squares(contiguous(gradient));
-    require(std::isfinite(part), "train", "the gradient of ", p.name, " at step ", step, " is not finite");
-    squares += part;
+    gradients.push_back(contiguous(gradient));
   }
-  return std::sqrt(squares);
+  const Tensor squares = sum_squares(gradients);
+  return {squares, clip_by_norm(squares, clip)};
 }
 
-void Optimizer::step(const TrainSettings& settings, std::int64_t step, double norm) {
+void Optimizer::check(const GradientNorm& norm, std::int64_t step) const {
+  const std::vector<double> squares = norm.squares.to_vector<double>();
+  for (std::size_t i = 0; i < squares.size(); ++i)
+    require(std::isfinite(squares[i]), "train", "the gradient of ", parameters_[i].name, " at step ", step,
+            " is not finite");
+}
+
+void Optimizer::step(const TrainSettings& settings, std::int64_t step, const GradientNorm& norm) {
   kernels::AdamW adamw;
   adamw.learning_rate = learning_rate(settings, step);
   adamw.beta1 = settings.beta1, adamw.beta2 = settings.beta2;
-  adamw.gradient_scale = settings.clip > 0 && norm > settings.clip ? settings.clip / norm : 1;
   adamw.step = step;
   adamw.weight_decay = settings.weight_decay;
   std::vector<AdamWParameter> updates;
@@ -37,8 +42,12 @@ void Optimizer::step(const TrainSettings& settings, std::int64_t step, double no
     updates.push_back(
         {variable.value(), moments_[i].m, moments_[i].v, contiguous(variable.grad()), variable.rank() == 2});
   }
-  adamw_update(adamw, updates);
+  adamw_update(adamw, updates, norm.global.scale);
   zero_grad();
+}
+
+void Optimizer::to(Device device) {
+  for (Moments& moments : moments_) moments = {moments.m.to(device), moments.v.to(device)};
 }
 
 void Optimizer::zero_grad() {

@@ -8,7 +8,7 @@ TrainSettings preset_settings(const std::string& name) {
   preset(name);     // refuses unknown names
   TrainSettings s;  // the defaults are tiny's
   if (name == "small") {
-    s.window = 512, s.batch = 8, s.micro_batch = 2;
+    s.window = 512, s.batch = 8, s.micro_batch = 4;
     s.steps = 2000, s.warmup = 100, s.learning_rate = 2e-3;
   }
   if (name == "base") {

@@ -54,7 +54,11 @@ void Progress::step(std::int64_t step, double loss, std::int64_t tokens, double 
   loss_ += weight * (loss - loss_);
   rate_ += weight * (static_cast<double>(tokens) / std::max(seconds, 1e-9) - rate_);
   done_ = step;
-  if (elapsed(shown_) >= (terminal_ ? kTerminalSeconds : kLineSeconds)) show(false);
+  if (due()) show(false);
+}
+
+bool Progress::due() const {
+  return out_ != nullptr && elapsed(shown_) >= (terminal_ ? kTerminalSeconds : kLineSeconds);
 }
 
 void Progress::evaluation(const Evaluation& held_out) {

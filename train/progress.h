@@ -26,6 +26,8 @@ class Progress {
 
   /// @param loss  of the step;  @param tokens, seconds  that it took
   void step(std::int64_t step, double loss, std::int64_t tokens, double seconds);
+  /// True iff the next step would be shown.
+  bool due() const;
   void evaluation(const Evaluation& held_out);
   /// A message on a line of its own.
   void say(const std::string& message);

@@ -74,9 +74,21 @@ Dataset open_data(const Run& run) {
   return data;
 }
 
+/// Steps that may be queued before the host reads what they came to.
+constexpr std::size_t kMostUnread = 256;
+
+/// What a step leaves behind, where it was computed: until it is read, the host need not wait for it.
+struct Unread {
+  std::int64_t step = 0;
+  Tensor loss;  ///< f64 []
+  GradientNorm norm;
+};
+
 /// What a run consists of while it goes on. Everything a step draws from is a function of the seed and its
 /// number, so weights, moments and that number are all there is to continue from.
 class Trainer {
+  using Clock = std::chrono::steady_clock;
+
  public:
   Trainer(const Run& run, const std::atomic<bool>& stop);
   RunResult go();
@@ -86,8 +98,10 @@ class Trainer {
   void begin_or_resume();
   void step();
   FormOptions form() const { return {settings_.form, 0, settings_.reference}; }
-  double backpropagate(std::int64_t step);
-  double backpropagate(std::int64_t step, const Batch& batch, std::int64_t first_pass);
+  Tensor backpropagate(std::int64_t step);
+  Tensor backpropagate(std::int64_t step, const Batch& batch, std::int64_t first_pass);
+  void check(const Unread& step);
+  void read_steps();
   [[noreturn]] void fail_at_loss(std::int64_t step, double loss);
   bool evaluation_due() const;
   void evaluate_now();
@@ -106,6 +120,8 @@ class Trainer {
   std::unique_ptr<Log> log_;
   std::unique_ptr<Progress> progress_;
   std::int64_t saved_ = 0;  ///< step of the newest checkpoint
+  std::vector<Unread> unread_;
+  Clock::time_point unread_since_;  ///< when the first of them began
   RunResult result_;
 };
 
@@ -121,6 +137,8 @@ Trainer::Trainer(const Run& run, const std::atomic<bool>& stop)
       state_{run.settings, 0, run.data, data_.hash(), data_.size()} {
   remove_leftovers(out_);
   begin_or_resume();
+  model_.to(run.device);
+  optimizer_.to(run.device);
   log_ = std::make_unique<Log>(out_ + "/log.jsonl", state_.step);
   progress_ = std::make_unique<Progress>(run.quiet ? nullptr : &std::cerr, ::isatty(STDERR_FILENO) == 1,
                                          state_.step, settings_.steps);
@@ -165,44 +183,66 @@ RunResult Trainer::go() {
     step();
     if (state_.step % settings_.save_every == 0 || state_.step == settings_.steps) save();
   }
+  read_steps();
   result_.step = state_.step;
   draw();
   return result_;
 }
 
 void Trainer::step() {
-  using Clock = std::chrono::steady_clock;
-  const Clock::time_point begin = Clock::now();
+  if (unread_.empty()) unread_since_ = Clock::now();
   const std::int64_t step = state_.step + 1;
-  const double loss = backpropagate(step);
-  const double norm = optimizer_.gradient_norm(step);
-  optimizer_.step(settings_, step, norm);
+  const Tensor loss = backpropagate(step);
+  unread_.push_back({step, loss, optimizer_.gradient_norm(step, settings_.clip)});
+  const bool queued = run_.device != Device::cpu;
+  if (!queued) check(unread_.back());
+  optimizer_.step(settings_, step, unread_.back().norm);
   state_.step = step;
-
-  const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
-  const std::int64_t tokens = settings_.batch * settings_.window * settings_.accumulate;
-  log_->write({step, loss, learning_rate(settings_, step), norm, step * tokens, log_->seconds() + seconds});
-  progress_->step(step, loss, tokens, seconds);
-  result_.seconds += seconds;
-  result_.tokens += tokens;
+  if (!queued || progress_->due() || unread_.size() >= kMostUnread) read_steps();
 }
 
-/// Leaves the gradient of the mean loss of a step's windows in the parameters. @returns that loss
-double Trainer::backpropagate(std::int64_t step) {
+/// @throws Error naming the step unless its loss and gradients are finite; waits for them
+void Trainer::check(const Unread& step) {
+  const double loss = step.loss.item();
+  if (!std::isfinite(loss)) fail_at_loss(step.step, loss);
+  optimizer_.check(step.norm, step.step);
+}
+
+/// Waits for the steps that were queued; logs and shows them.
+void Trainer::read_steps() {
+  if (unread_.empty()) return;
+  unread_.back().loss.item();
+  const std::int64_t tokens = settings_.batch * settings_.window * settings_.accumulate;
+  const double seconds = std::chrono::duration<double>(Clock::now() - unread_since_).count() /
+                         static_cast<double>(unread_.size());
+  for (const Unread& each : std::exchange(unread_, {})) {
+    check(each);
+    const double loss = each.loss.item(), norm = each.norm.global.norm.item();
+    log_->write({each.step, loss, learning_rate(settings_, each.step), norm, each.step * tokens,
+                 log_->seconds() + seconds});
+    progress_->step(each.step, loss, tokens, seconds);
+    result_.seconds += seconds;
+    result_.tokens += tokens;
+  }
+}
+
+/// Leaves the gradient of the mean loss of a step's windows in the parameters. @returns that loss, f64 []
+Tensor Trainer::backpropagate(std::int64_t step) {
   optimizer_.zero_grad();
   const std::int64_t passes = (settings_.batch + settings_.micro_batch - 1) / settings_.micro_batch;
-  double total = 0;
+  Tensor total = Tensor::zeros({}, Dtype::f64, run_.device);
   for (std::int64_t part = 0; part < settings_.accumulate; ++part)
-    total +=
+    total = add(
+        total,
         backpropagate(step, data_.train_batch(settings_.batch, settings_.window, settings_.seed, step, part),
-                      part * passes);
+                      part * passes));
   return total;
 }
 
 /// Adds the gradient of a batch's share of the mean loss, some windows at a time: so the activations of only
-/// those are alive, and stay in the caches. @returns that share
-double Trainer::backpropagate(std::int64_t step, const Batch& batch, std::int64_t first_pass) {
-  double total = 0;
+/// those are alive, and stay in the caches. @returns that share, f64 []
+Tensor Trainer::backpropagate(std::int64_t step, const Batch& batch, std::int64_t first_pass) {
+  Tensor total = Tensor::zeros({}, Dtype::f64, run_.device);
   for (std::int64_t begin = 0, pass = first_pass; begin < settings_.batch;
        begin += settings_.micro_batch, ++pass) {
     const std::int64_t end = std::min(settings_.batch, begin + settings_.micro_batch);
@@ -212,12 +252,10 @@ double Trainer::backpropagate(std::int64_t step, const Batch& batch, std::int64_
     options.recompute = settings_.recompute;
     const Variable loss =
         model_.loss(slice(batch.tokens, 0, begin, end), slice(batch.targets, 0, begin, end), options);
-    const double value = loss.value().item();
-    if (!std::isfinite(value)) fail_at_loss(step, value);
     const double share =
         static_cast<double>(end - begin) / static_cast<double>(settings_.batch * settings_.accumulate);
     backward(mul(loss, share), Graph::release);
-    total += value * share;
+    total = add(total, mul(astype(loss.value(), Dtype::f64), share));
   }
   return total;
 }
@@ -238,6 +276,7 @@ bool Trainer::evaluation_due() const {
 }
 
 void Trainer::evaluate_now() {
+  read_steps();
   const bool last = state_.step == settings_.steps;
   const Evaluation held_out =
       evaluate(model_, data_, settings_.window, settings_.batch, form(), last ? 0 : settings_.eval_windows);
@@ -247,6 +286,7 @@ void Trainer::evaluate_now() {
 }
 
 void Trainer::save() {
+  read_steps();
   for (const Parameter& parameter : model_.parameters())
     require(std::isfinite(sum_squares(parameter.variable.value())), "train", parameter.name, " after step ",
             state_.step, " is not finite");

@@ -20,6 +20,7 @@ struct Run {
   std::string out;                ///< run directory, created if need be
   bool resume = false;            ///< continue from the newest checkpoint in `out`
   bool quiet = false;             ///< no progress on stderr
+  Device device = Device::cpu;    ///< where to compute; a run may go on on another one
 };
 
 /// How a run ended.
@@ -36,9 +37,12 @@ struct RunResult {
 /// save_every, eval_every, eval_windows and recompute, which change no weight, and for steps where the
 /// learning rate has no decay.
 /// @param stop  set it (from a signal handler, say) to end after the current step, with a checkpoint
+/// On a GPU the steps are queued, and their losses and norms read together: when progress is shown, before an
+/// evaluation or a checkpoint, and after at most some hundred steps.
 /// @throws Error for bad settings or data; when `out` holds another run; and at the first loss or gradient
 /// that is not
-///         finite, naming the step and the tensor, with the last checkpoint left in place
+///         finite, naming the step and the tensor, with the last checkpoint left in place. On a GPU that is
+///         when the loss is read; no update was made of such a gradient
 RunResult train(const Run& run, const std::atomic<bool>& stop);
 
 }  // namespace retnet

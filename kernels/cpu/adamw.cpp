@@ -16,7 +16,7 @@ struct Factors {
       : b1(T(s.beta1)),
         b2(T(s.beta2)),
         eps(T(s.eps)),
-        gradient_scale(T(s.gradient_scale)),
+        gradient_scale(T(s.scale ? s.gradient_scale * *s.scale : s.gradient_scale)),
         step_size(T(s.learning_rate / (1 - std::pow(s.beta1, double(s.step))))),
         v_correction(T(1 / (1 - std::pow(s.beta2, double(s.step))))),
         keep(T(1 - s.learning_rate * s.weight_decay)) {}
@@ -37,8 +37,16 @@ void update(const Factors<T> f, const AdamWParameter<T> p, std::int64_t begin, s
 
 }  // namespace
 
+void clip_by_norm(Cpu, double* norm, double* scale, const double* squares, std::int64_t count, double clip) {
+  double total = 0;
+  for (std::int64_t i = 0; i < count; ++i) total += squares[i];
+  *norm = std::sqrt(total);
+  *scale = !std::isfinite(*norm) ? std::nan("") : clip > 0 && *norm > clip ? clip / *norm : 1;
+}
+
 template <class T>
 void adamw(Cpu, const AdamW& s, const AdamWParameter<T>* parameters, std::int64_t count) {
+  if (s.scale && !std::isfinite(*s.scale)) return;
   const Factors<T> factors(s);
   // Blocks of all parameters in one sequence: ends[i] is the number of the first block after parameter i.
   std::vector<std::int64_t> ends;

@@ -15,38 +15,46 @@ namespace {
 template <class A>
 constexpr int kTileVectors = static_cast<int>(kTile) / kLanes<A>;
 
-/// Rows of x that one pass over the weights serves: their sums, a row of a tile and one product stay in
-/// registers.
-template <class A>
-constexpr int kPassRows = std::min(8, std::max(1, (kVectorRegisters - 4) / kTileVectors<A>));
+/// Rows of a tile that one load brings. Those of bf16 come in pairs: a 32-bit word holds rows 2j and 2j + 1
+/// of its column, and becomes two floats by a shift and by a mask. A last row without a partner lies as it
+/// is.
+template <class W>
+constexpr int kTogether = std::is_same_v<W, bf16> ? 2 : 1;
 
-/// Tiles side by side, 1, 2 or 4: a sum is a chain of dependent additions, so few rows need more tiles to
+/// Rows of x that one pass over the weights serves: their sums, rows of a tile and one product stay in
+/// registers.
+template <class W, class A = accum_t<W>>
+constexpr int kPassRows = std::min(8,
+                                   std::max(1, (kVectorRegisters - 4) / kTileVectors<A> + 1 - kTogether<W>));
+
+/// Tiles side by side, 1, 2, 4 or 8: a sum is a chain of dependent additions, so few rows need more tiles to
 /// keep the multipliers and the loads busy.
 template <class A>
 constexpr int side_by_side(int rows) {
   const int wanted = kVectorRegisters / 2 / (rows * kTileVectors<A>);
-  return wanted >= 4 ? 4 : wanted >= 2 ? 2 : 1;
+  return wanted >= 8 ? 8 : wanted >= 4 ? 4 : wanted >= 2 ? 2 : 1;
 }
 
-/// True where bf16 tiles hold column j beside column j + kTile / 2: then one load of 32-bit words yields two
-/// vectors of floats, by a shift and by a mask. Vectors as long as the whole tile are widened instead.
-constexpr bool kPaired = kLanes<float> < kTile;
-
-/// One row of a tile, as vectors in the order of columns.
+/// Vectors of a tile as they lie in memory: one row, or for bf16 a pair of rows.
 template <class W>
-inline void load_row(Vec<accum_t<W>>* row, const W* tile) {
-  using A = accum_t<W>;
-  constexpr int V = kTileVectors<A>;
-  if constexpr (std::is_same_v<W, bf16> && kPaired) {
-    for (int v = 0; v < V / 2; ++v) {
-      Vec<std::uint32_t> words;
-      __builtin_memcpy(&words, tile + 2 * v * kLanes<float>, sizeof words);
-      const Vec<std::uint32_t> low = words << 16, high = words & 0xffff0000u;
-      __builtin_memcpy(&row[v], &low, sizeof low);
-      __builtin_memcpy(&row[v + V / 2], &high, sizeof high);
-    }
+using Stored = Vec<std::conditional_t<std::is_same_v<W, bf16>, std::uint32_t, W>>;
+
+template <class W>
+inline void load_rows(Stored<W>* rows, const W* tile) {
+  for (int v = 0; v < kTileVectors<accum_t<W>>; ++v)
+    __builtin_memcpy(&rows[v], tile + v * kTogether<W> * kLanes<accum_t<W>>, sizeof rows[v]);
+}
+
+/// Row number `row` of those that were loaded.
+template <class W>
+inline Vec<accum_t<W>> row_of(Stored<W> rows, int row) {
+  if constexpr (std::is_same_v<W, bf16>) {  // bf16 is the upper half of a float
+    const Stored<W> bits = row == 0 ? rows << 16 : rows & 0xffff0000u;
+    Vec<float> wide;
+    __builtin_memcpy(&wide, &bits, sizeof wide);
+    return wide;
   } else {
-    for (int v = 0; v < V; ++v) row[v] = load(tile + v * kLanes<A>);
+    return rows;
   }
 }
 
@@ -58,22 +66,36 @@ template <class W, int Rows, int Tiles>
 void pass(accum_t<W>* y, std::int64_t y_step, const accum_t<W>* x, std::int64_t x_step, const W* tiles,
           std::int64_t k, bool add, std::int64_t ahead) {
   using A = accum_t<W>;
-  constexpr int V = kTileVectors<A>;
+  constexpr int V = kTileVectors<A>, R = kTogether<W>;
   Vec<A> sum[Rows][Tiles * V];
 #pragma GCC unroll 16
   for (int i = 0; i < Rows; ++i)
     for (int v = 0; v < Tiles * V; ++v) sum[i][v] = Vec<A>{};
-  for (std::int64_t p = 0; p < k; ++p) {
-    Vec<A> w[Tiles * V];
+  std::int64_t p = 0;
+  for (; p + R <= k; p += R) {
+    Stored<W> rows[Tiles * V];
     for (int t = 0; t < Tiles; ++t) {
       const W* row = tiles + (t * k + p) * kTile;
       if constexpr (Rows > 2) __builtin_prefetch(row + ahead);
-      load_row(w + t * V, row);
+      load_rows(rows + t * V, row);
     }
+#pragma GCC unroll 2
+    for (int r = 0; r < R; ++r) {
+      Vec<A> w[Tiles * V];
+      for (int v = 0; v < Tiles * V; ++v) w[v] = row_of<W>(rows[v], r);
 #pragma GCC unroll 16
-    for (int i = 0; i < Rows; ++i)
-      for (int v = 0; v < Tiles * V; ++v) sum[i][v] += x[i * x_step + p] * w[v];  // one fused instruction
+      for (int i = 0; i < Rows; ++i)
+        for (int v = 0; v < Tiles * V; ++v)
+          sum[i][v] += x[i * x_step + p + r] * w[v];  // one fused instruction
+    }
   }
+  for (; p < k; ++p)
+#pragma GCC unroll 16
+    for (int v = 0; v < Tiles * V; ++v) {
+      const Vec<A> w = load(tiles + (v / V * k + p) * kTile + v % V * kLanes<A>);
+#pragma GCC unroll 16
+      for (int i = 0; i < Rows; ++i) sum[i][v] += x[i * x_step + p] * w;
+    }
 #pragma GCC unroll 16
   for (int i = 0; i < Rows; ++i)
     for (int v = 0; v < Tiles * V; ++v) {
@@ -86,16 +108,17 @@ template <class W>
 using Pass = void (*)(accum_t<W>*, std::int64_t, const accum_t<W>*, std::int64_t, const W*, std::int64_t,
                       bool, std::int64_t);
 
-/// pass() for 1 .. kPassRows rows, and for 1, 2 and 4 tiles as far as side_by_side() asks for them.
+/// pass() for 1 .. kPassRows rows, and for 1, 2, 4 and 8 tiles as far as side_by_side() asks for them.
 template <class W, int Tiles, int... I>
 constexpr std::array<Pass<W>, sizeof...(I)> passes(std::integer_sequence<int, I...>) {
   return {pass<W, I + 1, std::min(Tiles, side_by_side<accum_t<W>>(I + 1))>...};
 }
 template <class W>
-constexpr std::array<Pass<W>, kPassRows<accum_t<W>>> kPasses[3] = {
-    passes<W, 1>(std::make_integer_sequence<int, kPassRows<accum_t<W>>>()),
-    passes<W, 2>(std::make_integer_sequence<int, kPassRows<accum_t<W>>>()),
-    passes<W, 4>(std::make_integer_sequence<int, kPassRows<accum_t<W>>>())};
+constexpr std::make_integer_sequence<int, kPassRows<W>> kRowCounts = {};
+template <class W>
+constexpr std::array<Pass<W>, kPassRows<W>> kPasses[4] = {
+    passes<W, 1>(kRowCounts<W>), passes<W, 2>(kRowCounts<W>), passes<W, 4>(kRowCounts<W>),
+    passes<W, 8>(kRowCounts<W>)};
 
 }  // namespace
 
@@ -104,10 +127,10 @@ void pack_tiles(Cpu, W* tiles, const accum_t<W>* weight, std::int64_t n, std::in
   for (std::int64_t t = 0; t < tiles_of(n); ++t)
     for (std::int64_t p = 0; p < k; ++p)
       for (std::int64_t c = 0; c < kTile; ++c) {
-        const std::int64_t column = t * kTile + c, half = kTile / 2;
-        const bool paired = std::is_same_v<W, bf16> && kPaired;
-        const std::int64_t at = paired ? c % half * 2 + c / half : c;
-        tiles[(t * k + p) * kTile + at] = W(column < n ? weight[column * k + p] : accum_t<W>(0));
+        const std::int64_t column = t * kTile + c, pair = p / kTogether<W> * kTogether<W>;
+        const bool complete = pair + kTogether<W> <= k;
+        const std::int64_t at = complete ? pair * kTile + c * kTogether<W> + p - pair : p * kTile + c;
+        tiles[t * k * kTile + at] = W(column < n ? weight[column * k + p] : accum_t<W>(0));
       }
 }
 
@@ -116,9 +139,9 @@ void tiled_product(Cpu, accum_t<W>* y, std::int64_t y_step, const accum_t<W>* x,
                    std::int64_t rows, const W* tiles, std::int64_t count, std::int64_t k, bool add) {
   using A = accum_t<W>;
   // Passes of nearly equal height, so that none is left with a single row.
-  const std::int64_t blocks = (rows + kPassRows<A> - 1) / kPassRows<A>;
+  const std::int64_t blocks = (rows + kPassRows<W> - 1) / kPassRows<W>;
   const int widest = side_by_side<A>(static_cast<int>((rows + blocks - 1) / blocks));
-  int level = 2;  // tiles side by side: 1 << level
+  int level = 3;  // tiles side by side: 1 << level
   for (std::int64_t t = 0; t < count; t += 1 << level) {
     while ((1 << level) > widest || t + (1 << level) > count) --level;
     // A tile stays in the first-level cache while all rows pass by; the first of them ask for the next one.

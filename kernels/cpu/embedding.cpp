@@ -5,7 +5,8 @@
 namespace retnet::kernels {
 
 template <class T>
-void embedding(Cpu, T* y, const T* table, const std::int32_t* ids, std::int64_t n, std::int64_t d) {
+void embedding(Cpu, T* y, const T* table, const std::int32_t* ids, std::int64_t, std::int64_t n,
+               std::int64_t d) {
   parallel_for(n, d, [=](std::int64_t i) {
     const T* row = table + ids[i] * d;
     for (std::int64_t j = 0; j < d; ++j) y[i * d + j] = row[j];
@@ -13,7 +14,8 @@ void embedding(Cpu, T* y, const T* table, const std::int32_t* ids, std::int64_t 
 }
 
 template <class T>
-void embedding_grad(Cpu, T* dtable, const T* dy, const std::int32_t* ids, std::int64_t n, std::int64_t d) {
+void embedding_grad(Cpu, T* dtable, const T* dy, const std::int32_t* ids, std::int64_t, std::int64_t n,
+                    std::int64_t d) {
   using A = accum_t<T>;
   // Threads share out columns, not tokens: two tokens may write to the same row.
   constexpr std::int64_t width = 16;
@@ -37,10 +39,12 @@ void gather_grad(Cpu, T* dx, const T* dy, const std::int32_t* ids, std::int64_t 
   parallel_for(rows, 1, [=](std::int64_t i) { dx[i * n + ids[i]] = dy[i]; });
 }
 
-#define RETNET_EMBEDDING(T)                                                                            \
-  template void embedding<T>(Cpu, T*, const T*, const std::int32_t*, std::int64_t, std::int64_t);      \
-  template void embedding_grad<T>(Cpu, T*, const T*, const std::int32_t*, std::int64_t, std::int64_t); \
-  template void gather<T>(Cpu, T*, const T*, const std::int32_t*, std::int64_t, std::int64_t);         \
+#define RETNET_EMBEDDING(T)                                                                           \
+  template void embedding<T>(Cpu, T*, const T*, const std::int32_t*, std::int64_t, std::int64_t,      \
+                             std::int64_t);                                                           \
+  template void embedding_grad<T>(Cpu, T*, const T*, const std::int32_t*, std::int64_t, std::int64_t, \
+                                  std::int64_t);                                                      \
+  template void gather<T>(Cpu, T*, const T*, const std::int32_t*, std::int64_t, std::int64_t);        \
   template void gather_grad<T>(Cpu, T*, const T*, const std::int32_t*, std::int64_t, std::int64_t);
 RETNET_EMBEDDING(float)
 RETNET_EMBEDDING(double)

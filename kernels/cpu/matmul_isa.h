@@ -14,13 +14,13 @@ namespace retnet::kernels {
 /// pass by.
 inline constexpr std::int64_t kSlice = 256;
 
-/// Distance between rows of packed A: one cache line more than a slice, for rows a power of two apart would
-/// compete for the same few sets of the cache.
-template <class A>
-inline constexpr std::int64_t kPackedRow = kSlice + 64 / static_cast<std::int64_t>(sizeof(A));
-
 /// The most rows that a kernel has, and the most columns a strip of B can have, over all instruction sets.
 inline constexpr int kMostRows = 14, kMostStrip = 8 * 64 / sizeof(float);
+
+/// Rows cut into bands as Bands does it, in numbers alone: no inline function may enter these tables.
+struct BandCounts {
+  std::int64_t count, small, larger;  ///< the first `larger` bands have small + 1 rows
+};
 
 /// Functions for operands stored as T and sums of type A.
 template <class T, class A = accum_t<T>>
@@ -40,8 +40,8 @@ struct MatmulIsa {
   int rows;
   int strip;  ///< columns of B that are packed at a time: a multiple of every width
 
-  /// Copies A[rows, depth] to contiguous rows, kPackedRow apart.
-  void (*pack_a)(A* packed, const T* a, std::int64_t a_row, std::int64_t a_col, std::int64_t rows,
+  /// Copies A[all rows of the bands, depth] to one band after the other, each [depth, its rows].
+  void (*pack_a)(A* packed, const T* a, std::int64_t a_row, std::int64_t a_col, const BandCounts& bands,
                  std::int64_t depth);
   /// Copies B[depth, columns], columns <= strip, to dense panels [depth, width]; zeros fill up the last one.
   void (*pack_b)(A* packed, std::int64_t width, const T* b, std::int64_t b_row, std::int64_t b_col,

@@ -53,12 +53,57 @@ void copy_transposed(A* to, std::int64_t to_row, const T* from, std::int64_t fro
   }
 }
 
-/// MatmulIsa::pack_a.
+/// Rows of band number `band`, as Bands has it.
+inline std::int64_t rows_of(const BandCounts& bands, std::int64_t band) {
+  return bands.small + (band < bands.larger ? 1 : 0);
+}
+
+/// A column of every band, from as many rows of the transposed matrix: all bands of a row in turn, for each
+/// row may be in another memory page.
 template <class T, class A>
-void pack_a(A* packed, const T* a, std::int64_t a_row, std::int64_t a_col, std::int64_t rows,
+void pack_bands_of_rows(A* packed, const T* a, std::int64_t a_col, const BandCounts& bands,
+                        std::int64_t depth) {
+  constexpr std::int64_t L = kLanes<A>;
+  const std::int64_t all = bands.count * bands.small + bands.larger;
+  for (std::int64_t p = 0; p < depth; ++p, a += a_col) {
+    if (p + kAhead < depth) ask_for(a + kAhead * a_col, all);
+    A* to = packed;
+    const T* from = a;
+    std::int64_t left = all;
+    for (std::int64_t band = 0; band < bands.count; ++band) {
+      const std::int64_t rows = rows_of(bands, band), whole = (rows + L - 1) / L * L;
+      // Whole vectors where there is room for them: the next column overwrites what is too much.
+      if (left >= whole && p * rows + whole <= depth * rows)
+        for (std::int64_t i = 0; i < rows; i += L) store<A>(to + p * rows + i, load(from + i));
+      else
+        gather(to + p * rows, from, 1, rows);
+      from += rows, to += rows * depth, left -= rows;
+    }
+  }
+}
+
+/// MatmulIsa::pack_a. Rows are read a whole vector at a time: where they are a power of two apart, their
+/// lines would not stay in the cache for a second visit.
+template <class T, class A>
+void pack_a(A* packed, const T* a, std::int64_t a_row, std::int64_t a_col, const BandCounts& bands,
             std::int64_t depth) {
-  if (a_row == 1 && a_col != 1) return copy_transposed(packed, kPackedRow<A>, a, a_col, rows, depth);
-  for (std::int64_t i = 0; i < rows; ++i) gather(packed + i * kPackedRow<A>, a + i * a_row, a_col, depth);
+  constexpr std::int64_t L = kLanes<A>;
+  if (a_row == 1) return pack_bands_of_rows(packed, a, a_col, bands, depth);
+  for (std::int64_t band = 0; band < bands.count; ++band) {
+    const std::int64_t rows = rows_of(bands, band), whole = (rows + L - 1) / L * L;
+    std::int64_t p = 0;
+    // Again whole vectors, up to where they would reach into the next band; from the last rows to the first,
+    // which overwrite what is too much.
+    for (; a_col == 1 && (p + L - 1) * rows + whole <= depth * rows; p += L)
+      for (std::int64_t i = whole - L; i >= 0; i -= L) {
+        Vec<A> block[L];
+        for (std::int64_t l = 0; l < L; ++l) block[l] = load(a + (i + l < rows ? i + l : 0) * a_row + p);
+        transpose<A>(block);
+        for (std::int64_t l = 0; l < L; ++l) store<A>(packed + (p + l) * rows + i, block[l]);
+      }
+    for (; p < depth; ++p) gather(packed + p * rows, a + p * a_col, a_row, rows);
+    a += rows * a_row, packed += rows * depth;
+  }
 }
 
 /// MatmulIsa::pack_b.

@@ -80,20 +80,21 @@ void argmax_rows(Cpu, std::int32_t* y, const T* x, std::int64_t rows, std::int64
 }
 
 template <class T>
-double sum_squares(Cpu, const T* x, std::int64_t n) {
-  return blocked_sum(n, [x](std::int64_t begin, std::int64_t end) {
-    return lane_sum<double>(end - begin, [p = x + begin](std::int64_t i) {
-      const double value = double(accum_t<T>(p[i]));
-      return value * value;
+void sum_squares(Cpu, double* y, const Part<T>* parts, std::int64_t count) {
+  for (std::int64_t part = 0; part < count; ++part)
+    y[part] = blocked_sum(parts[part].n, [x = parts[part].x](std::int64_t begin, std::int64_t end) {
+      return lane_sum<double>(end - begin, [p = x + begin](std::int64_t i) {
+        const double value = double(accum_t<T>(p[i]));
+        return value * value;
+      });
     });
-  });
 }
 
 #define RETNET_REDUCE(T)                                                                  \
   template void sum_axis<T>(Cpu, T*, const T*, std::int64_t, std::int64_t, std::int64_t); \
   template void max_axis<T>(Cpu, T*, const T*, std::int64_t, std::int64_t, std::int64_t); \
   template void argmax_rows<T>(Cpu, std::int32_t*, const T*, std::int64_t, std::int64_t); \
-  template double sum_squares<T>(Cpu, const T*, std::int64_t);
+  template void sum_squares<T>(Cpu, double*, const Part<T>*, std::int64_t);
 RETNET_REDUCE(float)
 RETNET_REDUCE(double)
 RETNET_REDUCE(bf16)

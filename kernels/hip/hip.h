@@ -9,6 +9,7 @@
 #define hipErrorOutOfMemory cudaErrorMemoryAllocation
 #define hipErrorNoDevice cudaErrorNoDevice
 #define hipErrorNoBinaryForGpu cudaErrorNoKernelImageForDevice
+#define hipErrorInvalidDeviceFunction cudaErrorInvalidDeviceFunction
 #define hipGetErrorString cudaGetErrorString
 #define hipGetLastError cudaGetLastError
 #define hipStream_t cudaStream_t
@@ -36,7 +37,10 @@
 #include <hip/hip_runtime.h>
 #endif
 
+#include <vector>
+
 #include "kernels/exec.h"
+#include "kernels/memory.h"
 
 namespace retnet::kernels {
 
@@ -63,7 +67,23 @@ class Scratch {
   void* data_;
 };
 
-/// After every launch. @throws DeviceError that names the kernel and what to do
+/// A list of the host, copied to the device for the length of a call.
+template <class T>
+class ListOnDevice {
+ public:
+  ListOnDevice(Hip hip, const std::vector<T>& list)
+      : memory_(hip, static_cast<std::int64_t>(list.size() * sizeof(T))) {
+    copy_in(hip, memory_.template as<void>(), list.data(),
+            static_cast<std::int64_t>(list.size() * sizeof(T)));
+  }
+  const T* data() const { return memory_.template as<T>(); }
+
+ private:
+  Scratch memory_;
+};
+
+/// After every launch. A kernel that fails while it runs shows at the next call of the runtime; with
+/// RETNET_GPU_CHECK=1 in the environment, here. @throws DeviceError that names the kernel and what to do
 void check_launch(const char* kernel);
 
 }  // namespace retnet::kernels

@@ -9,7 +9,7 @@
 #include "kernels/parallel.h"
 #include "tests/support/close.h"
 #include "tests/support/gradcheck.h"
-#include "tests/support/op_table.h"
+#include "tests/support/op_runs.h"
 #include "tests/support/test.h"
 
 namespace retnet::test {
@@ -36,38 +36,6 @@ std::string text_of(const std::string& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-/// The inputs of one case, in f64.
-std::vector<Tensor> inputs_of(const Operation& op, const Case& shapes, Layout layout) {
-  std::vector<Tensor> inputs;
-  for (const Input& input : shapes) {
-    const auto seed = static_cast<unsigned>(17 + inputs.size());
-    if (input.ids_below > 0) {
-      inputs.push_back(random_ids(input.shape, input.ids_below, seed, layout));
-    } else {
-      inputs.push_back(random(input.shape, seed, layout, Dtype::f64, op.domain));
-    }
-  }
-  return inputs;
-}
-
-std::vector<Tensor> all_in_dtype(const std::vector<Tensor>& inputs, Dtype dtype) {
-  std::vector<Tensor> converted;
-  for (const Tensor& input : inputs) converted.push_back(in_dtype(input, dtype));
-  return converted;
-}
-
-std::vector<Array> arrays_of(const std::vector<Tensor>& inputs) {
-  std::vector<Array> arrays;
-  for (const Tensor& input : inputs) arrays.push_back(array_of(input));
-  return arrays;
-}
-
-std::vector<Variable> leaves_of(const std::vector<Tensor>& inputs) {
-  std::vector<Variable> leaves;
-  for (const Tensor& input : inputs) leaves.emplace_back(input, is_floating(input.dtype()));
-  return leaves;
-}
-
 /// Calls `body(inputs)` for every size that the operation takes, every case and layout.
 template <class Body>
 void for_all_inputs(const Operation& op, Body&& body) {
@@ -82,17 +50,6 @@ void for_all_inputs(const Operation& op, Body&& body) {
       ++number;
     }
   }
-}
-
-/// The value and all gradients, for a random cotangent that is made when it is not given.
-std::vector<Tensor> everything(const Operation& op, const std::vector<Tensor>& inputs, Tensor& cotangent) {
-  if (!op.function) return {op.value(inputs)};
-  const std::vector<Variable> leaves = leaves_of(inputs);
-  const Variable y = op.function(leaves);
-  if (!cotangent.defined()) cotangent = random(y.shape(), 99, Layout::dense, y.dtype());
-  std::vector<Tensor> result = gradients(y, cotangent, leaves);
-  result.push_back(y.value());
-  return result;
 }
 
 TEST_CASE("declarations are found in a header", "[operations]") {

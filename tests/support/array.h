@@ -79,7 +79,8 @@ void visit_storage(const Tensor& x, Body&& body) {
   }
 }
 
-inline Array array_of(const Tensor& x) {
+inline Array array_of(const Tensor& on_any_device) {
+  const Tensor x = on_any_device.to(Device::cpu);
   Array y{x.shape(), {}};
   visit_storage(x, [&](const auto* data) {
     for_each_index(x.shape(), [&](const Index& index) {

@@ -69,7 +69,8 @@ inline std::string difference(const Tensor& a, const Tensor& b, double tolerance
 
 /// "" when a and b have the same shape, dtype and bits (so NaN equals NaN, and -0 is not 0), else where they
 /// differ.
-inline std::string bit_difference(const Tensor& a, const Tensor& b) {
+inline std::string bit_difference(const Tensor& a_given, const Tensor& b_given) {
+  const Tensor a = a_given.to(Device::cpu), b = b_given.to(Device::cpu);
   std::ostringstream message;
   if (!(a.shape() == b.shape()) || a.dtype() != b.dtype()) {
     message << a.shape() << ' ' << a.dtype() << " instead of " << b.shape() << ' ' << b.dtype();

@@ -143,11 +143,13 @@ void add_activations(std::vector<Operation>& table) {
 /// backwards.
 Tensor turned(const Tensor& x, bool inverse) {
   const std::int64_t B = x.dim(0), T = x.dim(1), H = x.dim(2), dk = x.dim(3);
-  const Tensor wide = Tensor::empty({B, T, H + 1, dk}, x.dtype());
+  const Tensor wide = Tensor::empty({B, T, H + 1, dk}, x.dtype(), x.device());
   const Tensor part = slice(wide, 2, 0, H);
   copy_into(part, x);
   const Dtype table = x.dtype() == Dtype::bf16 ? Dtype::f32 : x.dtype();
-  rotate_in_place(part, Tensor::zeros({T, dk / 2}, table), Tensor::full({T, dk / 2}, 1, table), 0.5, inverse);
+  const Shape angles{T, dk / 2};
+  rotate_in_place(part, Tensor::zeros(angles, table, x.device()), Tensor::full(angles, 1, table, x.device()),
+                  0.5, inverse);
   return contiguous(part);
 }
 

@@ -92,6 +92,17 @@ void add_extremes(std::vector<Operation>& table) {
         return Array{{}, {total}};
       }));
   table.push_back(value_only(
+      "sum_squares of several", {"sum_squares(vector<Tensor>)"}, same_shape_cases,
+      [](const auto& in) {
+        return sum_squares({contiguous(in[0]), contiguous(in[1])});
+      },
+      [](const std::vector<Array>& in) {
+        Array y{{2}, {0, 0}};
+        for (std::size_t i = 0; i < 2; ++i)
+          for (const double value : in[i].values) y.values[i] += value * value;
+        return y;
+      }));
+  table.push_back(value_only(
       "sum_to", {"sum_to(Tensor, Shape)"},
       [](std::int64_t n) {
         return std::vector<Case>{{{2, 3, n, 4}}};

@@ -9,14 +9,15 @@ namespace {
 constexpr std::int64_t kChunk = 3;  // divides few of the lengths
 constexpr double kGamma[] = {0.9, 0.6};
 
-/// The table [2, rows, columns] of f(gamma, row, column), one sheet a head.
+/// The table [2, rows, columns] of f(gamma, row, column), one sheet a head, of the dtype and on the device of
+/// another tensor.
 template <class F>
-Tensor per_head(std::int64_t rows, std::int64_t columns, Dtype dtype, F f) {
-  const Tensor x = Tensor::empty({2, rows, columns}, dtype);
+Tensor per_head(std::int64_t rows, std::int64_t columns, const Tensor& like, F f) {
+  const Tensor x = Tensor::empty({2, rows, columns}, like.dtype());
   write(x, make_array(x.shape(), [&](const Index& i) {
           return f(kGamma[i[0]], static_cast<double>(i[1]), static_cast<double>(i[2]));
         }));
-  return x;
+  return x.to(like.device());
 }
 
 /// sqrt(s_n) with s_n = 1 + gamma + .. + gamma^n, Eq. (R3).
@@ -24,14 +25,13 @@ double root_of_sum(double gamma, double n) { return std::sqrt((1 - std::pow(gamm
 
 /// in[] = q, k, v, S and, for normalised scores, z; and the decays that belong to them and to a chunk length.
 RetentionInputs retention_inputs(const std::vector<Tensor>& in, std::int64_t chunk = kChunk) {
-  const Dtype dtype = in[0].dtype();
   const bool normalized = in.size() == 5;
   RetentionInputs r{in[0], in[1], in[2], in[3], {}, {}, {}, true};
-  r.z = normalized ? in[4] : Tensor::zeros({in[0].dim(0), 2, in[0].dim(3)}, dtype);
+  r.z = normalized ? in[4] : Tensor::zeros({in[0].dim(0), 2, in[0].dim(3)}, in[0].dtype(), in[0].device());
   r.powers =
-      squeeze(per_head(chunk + 1, 1, dtype, [](double g, double i, double) { return std::pow(g, i); }), 2);
+      squeeze(per_head(chunk + 1, 1, in[0], [](double g, double i, double) { return std::pow(g, i); }), 2);
   if (normalized)
-    r.root_s = per_head(in[0].dim(2), 1, dtype, [](double g, double n, double) { return root_of_sum(g, n); });
+    r.root_s = per_head(in[0].dim(2), 1, in[0], [](double g, double n, double) { return root_of_sum(g, n); });
   return r;
 }
 

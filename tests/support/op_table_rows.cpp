@@ -121,7 +121,7 @@ Tensor rotation_table(const Tensor& x, double (*f)(double)) {
   const Tensor table = empty_in_layout({x.dim(1), x.dim(3) / 2}, Layout::transposed,
                                        x.dtype() == Dtype::bf16 ? Dtype::f32 : x.dtype());
   write(table, make_array(table.shape(), [&](const Index& i) { return f(angle(i[0], i[1])); }));
-  return table;
+  return table.to(x.device());
 }
 Tensor cosines(const Tensor& x) {
   return rotation_table(x, [](double a) { return std::cos(a); });

@@ -30,7 +30,7 @@ void add_copies(std::vector<Operation>& table) {
   table.push_back(value_only(
       "copy_into", {"copy_into(Tensor, Tensor)"}, unary_cases,
       [](const auto& in) {
-        const Tensor to = empty_in_layout(in[0].shape(), Layout::stepped, in[0].dtype());
+        const Tensor to = empty_in_layout(in[0].shape(), Layout::stepped, in[0].dtype(), in[0].device());
         copy_into(to, in[0]);
         return to;
       },
@@ -150,8 +150,13 @@ Tensor stepped(const kernels::AdamW& settings, const std::vector<Tensor>& in) {
   std::vector<Tensor> x;
   for (const Tensor& t : in) x.push_back(clone(astype(t, dtype)));
   // Two parameters: the second is one element, and must not be touched by the first.
-  const Tensor w = Tensor::full({1}, 1, dtype), zero = Tensor::zeros({1}, dtype);
-  adamw_update(settings, {{x[0], x[1], x[2], x[3]}, {w, clone(zero), clone(zero), zero, false}});
+  const Device device = in[0].device();
+  const Tensor w = Tensor::full({1}, 1, dtype, device), zero = Tensor::zeros({1}, dtype, device);
+  const std::vector<AdamWParameter> parameters{{x[0], x[1], x[2], x[3]},
+                                               {w, clone(zero), clone(zero), zero, false}};
+  // Half of the factor comes as a setting, half where the gradients are. One that is not finite stops it all.
+  adamw_update(settings, parameters, Tensor::scalar(std::nan(""), Dtype::f64, device));
+  adamw_update(settings, parameters, Tensor::scalar(0.5, Dtype::f64, device));
   require(w.item() == 1, "stepped", "a parameter without gradient and decay has moved");
   return concat({x[0], x[1], x[2]}, 0);
 }
@@ -159,7 +164,7 @@ Tensor stepped(const kernels::AdamW& settings, const std::vector<Tensor>& in) {
 Array stepped(const kernels::AdamW& s, const std::vector<Array>& in) {
   Array w = in[0], m = in[1], v = in[2];
   for (std::size_t i = 0; i < w.values.size(); ++i) {
-    const double g = in[3].values[i] * s.gradient_scale;
+    const double g = in[3].values[i] * s.gradient_scale * 0.5;
     m.values[i] += (1 - s.beta1) * (g - m.values[i]);
     v.values[i] += (1 - s.beta2) * (g * g - v.values[i]);
     const double m_hat = m.values[i] / (1 - std::pow(s.beta1, static_cast<double>(s.step)));
@@ -175,13 +180,28 @@ Array stepped(const kernels::AdamW& s, const std::vector<Array>& in) {
 void add_updates(std::vector<Operation>& table) {
   const kernels::AdamW settings{0.1, 0.8, 0.95, 0.01, 0.3, 0.5, 3};
   table.push_back(value_only(
-      "adamw_update", {"adamw_update(AdamW, vector<AdamWParameter>)"},
+      "adamw_update", {"adamw_update(AdamW, vector<AdamWParameter>, Tensor)"},
       [](std::int64_t n) {
         return std::vector<Case>{{{n, 3}, {n, 3}, {n, 3}, {n, 3}}};
       },
       [settings](const std::vector<Tensor>& in) { return stepped(settings, in); },
       [settings](const std::vector<Array>& in) { return stepped(settings, in); }));
   table.back().domain = Domain::positive;
+  table.push_back(value_only(
+      "clip_by_norm", {"clip_by_norm(Tensor, double)"},
+      [](std::int64_t n) { return std::vector<Case>{{{n}}}; },
+      [](const auto& in) {
+        const Tensor squares = contiguous(square(astype(in[0], Dtype::f64)));
+        const Clipping clipped = clip_by_norm(squares, 1), unclipped = clip_by_norm(squares, 0);
+        return concat(
+            {reshape(clipped.norm, {1}), reshape(clipped.scale, {1}), reshape(unclipped.scale, {1})}, 0);
+      },
+      [](const std::vector<Array>& in) {
+        double total = 0;
+        for (const double value : in[0].values) total += value * value;
+        const double norm = std::sqrt(total);
+        return Array{{3}, {norm, norm > 1 ? 1 / norm : 1, 1}};
+      }));
 }
 
 void add_random(std::vector<Operation>& table) {
@@ -189,10 +209,10 @@ void add_random(std::vector<Operation>& table) {
   // distribution.
   const RandomKey key{11, 5};
   table.push_back(value_only(
-      "rand_uniform", {"rand_uniform(Shape, RandomKey, double, double, Dtype)"}, unary_cases,
+      "rand_uniform", {"rand_uniform(Shape, RandomKey, double, double, Dtype, Device)"}, unary_cases,
       [key](const auto& in) {
         const Dtype dtype = in[0].dtype() == Dtype::bf16 ? Dtype::f32 : in[0].dtype();
-        return rand_uniform(in[0].shape(), key, -2, 3, dtype);
+        return rand_uniform(in[0].shape(), key, -2, 3, dtype, in[0].device());
       },
       [key](const std::vector<Array>& in) {
         std::uint64_t i = 0;
@@ -201,10 +221,10 @@ void add_random(std::vector<Operation>& table) {
         });
       }));
   table.push_back(value_only(
-      "rand_normal", {"rand_normal(Shape, RandomKey, double, double, Dtype)"}, unary_cases,
+      "rand_normal", {"rand_normal(Shape, RandomKey, double, double, Dtype, Device)"}, unary_cases,
       [key](const auto& in) {
         const Dtype dtype = in[0].dtype() == Dtype::bf16 ? Dtype::f32 : in[0].dtype();
-        return rand_normal(in[0].shape(), key, 0.5, 2, dtype);
+        return rand_normal(in[0].shape(), key, 0.5, 2, dtype, in[0].device());
       },
       [key](const std::vector<Array>& in) {
         std::uint64_t i = 0;

@@ -8,6 +8,7 @@
 #include <numeric>
 #include <random>
 
+#include "tensor/ops.h"
 #include "tests/support/array.h"
 
 namespace retnet::test {
@@ -32,7 +33,7 @@ enum class Domain {
 
 /// An uninitialised tensor of a layout. Its storage begins as NaN while poisoning is on, also between its
 /// elements.
-inline Tensor empty_in_layout(const Shape& shape, Layout layout, Dtype dtype) {
+inline Tensor empty_in_layout(const Shape& shape, Layout layout, Dtype dtype, Device device = Device::cpu) {
   const int rank = shape.rank();
   Strides strides = shape;
   std::int64_t step = 1, offset = 0;
@@ -46,19 +47,21 @@ inline Tensor empty_in_layout(const Shape& shape, Layout layout, Dtype dtype) {
   if (layout == Layout::stepped && rank > 0) offset = 1;
   if (layout == Layout::broadcast && rank > 1) strides[0] = 0;
   const std::int64_t bytes = (step + offset + 2) * size_of(dtype);
-  return {std::make_shared<Storage>(bytes, Device::cpu), offset, shape, strides, dtype};
+  return {std::make_shared<Storage>(bytes, device), offset, shape, strides, dtype};
 }
 
-/// The same values in another layout (not `broadcast`) and dtype; i32 stays i32.
+/// The same values in another layout (not `broadcast`) and dtype; i32 stays i32. Those on a GPU stay dense.
 inline Tensor in_layout(const Tensor& x, Layout layout, Dtype dtype) {
+  if (x.device() != Device::cpu) return x.dtype() == Dtype::i32 ? x : astype(x, dtype);
   const Tensor y = empty_in_layout(x.shape(), layout, x.dtype() == Dtype::i32 ? Dtype::i32 : dtype);
   write(y, array_of(x));
   return y;
 }
 
-/// The same values, strides and offset in another dtype; i32 stays i32.
+/// The same values, strides and offset in another dtype; i32 stays i32. Those on a GPU become dense.
 inline Tensor in_dtype(const Tensor& x, Dtype dtype) {
   if (x.dtype() == Dtype::i32) return x;
+  if (x.device() != Device::cpu) return astype(x, dtype);
   const std::int64_t bytes = x.storage()->bytes() / size_of(x.dtype()) * size_of(dtype);
   const Tensor y(std::make_shared<Storage>(bytes, Device::cpu), x.offset(), x.shape(), x.strides(), dtype);
   write(y, array_of(x));

@@ -56,9 +56,10 @@ TEST_CASE("AdamW follows its formula, with decay on matrices and clipping by the
         gradients.push_back(g.to_vector<double>());
         for (const double x : gradients.back()) squares += x * x;
       }
-      const double norm = optimizer.gradient_norm(t);
+      const GradientNorm measured = optimizer.gradient_norm(t, s.clip);
+      const double norm = measured.global.norm.item();
       CHECK(norm == Approx(std::sqrt(squares)).epsilon(1e-12));
-      optimizer.step(s, t, norm);
+      optimizer.step(s, t, measured);
       const double scale = norm > s.clip ? s.clip / norm : 1;
       (scale < 1 ? clipped : unclipped) = true;
       for (std::size_t i = 0; i < list.size(); ++i)
@@ -79,17 +80,24 @@ TEST_CASE("AdamW follows its formula, with decay on matrices and clipping by the
   }
 }
 
-TEST_CASE("without clipping the norm is of no account", "[train][optimizer]") {
+TEST_CASE("without clipping a large gradient is not scaled", "[train][optimizer]") {
+  Parameter p = parameter("w", {4}, 3);
+  const Optimizer optimizer({p});
+  p.variable.set_grad(Tensor::full({4}, 1e6, Dtype::f64));
+  CHECK(optimizer.gradient_norm(1, 0).global.scale.item() == 1);
+  CHECK(optimizer.gradient_norm(1, 1e6).global.scale.item() == 0.5);
+}
+
+TEST_CASE("a gradient that is not finite changes no weight and no moment", "[train][optimizer]") {
   TrainSettings s;
-  s.clip = 0;
-  const auto after = [&](double norm) {
-    Parameter p = parameter("w", {4}, 3);
-    Optimizer optimizer({p});
-    p.variable.set_grad(test::random({4}, 4));
-    optimizer.step(s, 1, norm);
-    return p.variable.value();
-  };
-  CHECK(test::bit_difference(after(1), after(1e6)) == "");
+  Parameter p = parameter("w", {4}, 3), other = parameter("other", {4}, 4);
+  const Tensor before = clone(p.variable.value());
+  Optimizer optimizer({p, other});
+  p.variable.set_grad(test::random({4}, 5));
+  other.variable.set_grad(Tensor::full({4}, std::numeric_limits<double>::infinity(), Dtype::f64));
+  optimizer.step(s, 1, optimizer.gradient_norm(1, s.clip));
+  CHECK(test::bit_difference(p.variable.value(), before) == "");
+  CHECK(test::bit_difference(optimizer.moments()[0].m, Tensor::zeros({4}, Dtype::f64)) == "");
 }
 
 TEST_CASE("the first gradient that is missing or not finite is named with its step", "[train][optimizer]") {
@@ -101,13 +109,13 @@ TEST_CASE("the first gradient that is missing or not finite is named with its st
          {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity()}) {
       for (Parameter& p : list) p.variable.set_grad(Tensor::full(p.variable.shape(), 1, Dtype::f64));
       list[bad].variable.set_grad(Tensor::full(list[bad].variable.shape(), value, Dtype::f64));
-      CHECK(error_message([&] { optimizer.gradient_norm(12); }) ==
+      CHECK(error_message([&] { optimizer.check(optimizer.gradient_norm(12, 1), 12); }) ==
             "train: the gradient of " + list[bad].name + " at step 12 is not finite");
     }
   list[1].variable.zero_grad();
   list[2].variable.set_grad(Tensor::full({1}, 1, Dtype::f64));
   list[0].variable.set_grad(Tensor::full({3}, 1, Dtype::f64));
-  CHECK(error_message([&] { optimizer.gradient_norm(12); }) ==
+  CHECK(error_message([&] { optimizer.gradient_norm(12, 1); }) ==
         "train: the gradient of second at step 12 is missing");
 }
 

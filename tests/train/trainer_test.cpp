@@ -73,14 +73,17 @@ TEST_CASE("the stop flag ends with a checkpoint, and resuming goes on from there
   Run run = test::tiny_run(folder, "run", 300);
   run.resume = true;
   int interrupts = 0;
+  std::chrono::milliseconds delay(40);
   for (RunResult result; result.step < 300;) {
+    const std::int64_t before = result.step;
     std::atomic<bool> stop{false};
     std::thread timer([&] {
-      std::this_thread::sleep_for(std::chrono::milliseconds(40));
+      std::this_thread::sleep_for(delay);
       stop = true;
     });
     result = train(run, stop);
     timer.join();
+    if (result.step == before) delay *= 2;  // a slow machine spent it on loading the checkpoint
     CHECK(result.interrupted == (result.step < 300));
     if (result.interrupted && result.step > 0) CHECK(checkpoint_steps(run.out)[0] == result.step);
     interrupts += result.interrupted;
@@ -157,7 +160,8 @@ TEST_CASE("accumulating halves of a batch is training on the whole", "[train][tr
   }
   const LogRecords log = read_log(run.out + "/log.jsonl");
   CHECK(log.steps[0].loss == loss);
-  CHECK(log.steps[0].gradient_norm == Optimizer(model.parameters()).gradient_norm(1));
+  const Optimizer optimizer(model.parameters());
+  CHECK(log.steps[0].gradient_norm == optimizer.gradient_norm(1, 0).global.norm.item());
 }
 
 }  // namespace

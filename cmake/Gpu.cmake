@@ -1,0 +1,67 @@
+# RETNET_GPU=none|amd|nvidia: which compiler, if any, turns kernels/hip/*.hip into code for a GPU. The sources are the
+# same; kernels/hip/hip.h gives the runtime's names their CUDA meaning for nvcc.
+set(RETNET_GPU none CACHE STRING "GPU to compile kernels for: none, amd or nvidia")
+set_property(CACHE RETNET_GPU PROPERTY STRINGS none amd nvidia)
+set(RETNET_GPU_ARCHITECTURES gfx906 gfx908 gfx90a gfx1030 CACHE STRING "AMD GPUs to compile kernels for, with RETNET_GPU=amd")
+
+set(hip_options -O3)
+file(GLOB hip_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/kernels/hip/*.hip)
+
+# hipcc by hand: CMake's language HIP does not find what Debian installs.
+function(retnet_amd_objects)
+  find_program(RETNET_HIPCC hipcc HINTS $ENV{ROCM_PATH}/bin /opt/rocm/bin)
+  find_library(RETNET_HIP_RUNTIME amdhip64 HINTS $ENV{ROCM_PATH}/lib /opt/rocm/lib)
+  if(NOT RETNET_HIPCC OR NOT RETNET_HIP_RUNTIME)
+    message(FATAL_ERROR "retnet: RETNET_GPU=amd needs hipcc and the library amdhip64; install ROCm (Debian: apt install hipcc), "
+                        "or set ROCM_PATH to where it is")
+  endif()
+  list(TRANSFORM RETNET_GPU_ARCHITECTURES PREPEND --offload-arch= OUTPUT_VARIABLE architectures)
+  set(folder ${PROJECT_BINARY_DIR}/hip)
+  file(MAKE_DIRECTORY ${folder})
+  foreach(source ${hip_sources})
+    get_filename_component(name ${source} NAME_WE)
+    set(object ${folder}/${name}.o)
+    add_custom_command(
+      OUTPUT ${object} DEPENDS ${source} DEPFILE ${object}.d VERBATIM COMMENT "Building HIP object hip/${name}.o"
+      COMMAND ${RETNET_HIPCC} ${architectures} ${hip_options} -std=c++17 -Wall -Wextra -fPIC -I${PROJECT_SOURCE_DIR}
+              -MD -MF ${object}.d -c ${source} -o ${object})
+    list(APPEND objects ${object})
+    target_sources(retnet_kernels PRIVATE ${object})
+    set_source_files_properties(${object} PROPERTIES EXTERNAL_OBJECT ON GENERATED ON)
+  endforeach()
+  add_custom_target(retnet_hip DEPENDS ${objects})
+  target_link_libraries(retnet_kernels PUBLIC ${RETNET_HIP_RUNTIME})
+endfunction()
+
+# nvcc as CMake's language CUDA. A macro: enable_language() sets variables that its caller's scope needs.
+macro(retnet_nvidia_objects)
+  find_program(CMAKE_CUDA_COMPILER nvcc HINTS $ENV{CUDA_PATH}/bin /usr/local/cuda/bin)
+  if(NOT CMAKE_CUDA_COMPILER)
+    message(FATAL_ERROR "retnet: RETNET_GPU=nvidia needs nvcc; install the CUDA toolkit, or set CMAKE_CUDA_COMPILER to its nvcc")
+  endif()
+  if(NOT CMAKE_CUDA_ARCHITECTURES)
+    set(CMAKE_CUDA_ARCHITECTURES 90 CACHE STRING "NVIDIA GPUs to compile kernels for")
+  endif()
+  enable_language(CUDA)
+  find_package(CUDAToolkit REQUIRED)
+  set_source_files_properties(${hip_sources} PROPERTIES LANGUAGE CUDA)
+  # Apart from the library, whose flags are those of the host's compiler.
+  add_library(retnet_hip OBJECT ${hip_sources})
+  target_include_directories(retnet_hip PRIVATE ${PROJECT_SOURCE_DIR})
+  target_compile_options(retnet_hip PRIVATE ${hip_options} -Xcompiler=-Wall,-Wextra)
+  target_sources(retnet_kernels PRIVATE $<TARGET_OBJECTS:retnet_hip>)
+  set_target_properties(retnet_hip retnet_kernels PROPERTIES
+    CUDA_STANDARD 17 CUDA_ARCHITECTURES "${CMAKE_CUDA_ARCHITECTURES}")
+  target_link_libraries(retnet_kernels PUBLIC CUDA::cudart_static)
+endmacro()
+
+if(RETNET_GPU STREQUAL "amd")
+  retnet_amd_objects()
+elseif(RETNET_GPU STREQUAL "nvidia")
+  retnet_nvidia_objects()
+elseif(NOT RETNET_GPU STREQUAL "none")
+  message(FATAL_ERROR "retnet: RETNET_GPU must be none, amd or nvidia, got ${RETNET_GPU}")
+endif()
+if(NOT RETNET_GPU STREQUAL "none")
+  target_compile_definitions(retnet_kernels PUBLIC RETNET_GPU)  # tensor/dispatch.h asks for it
+endif()
