@@ -20,7 +20,13 @@ endif()
 file(GLOB fused_sources ${PROJECT_SOURCE_DIR}/kernels/cpu/machine.cpp ${PROJECT_SOURCE_DIR}/kernels/cpu/matmul_isa.cpp
      ${PROJECT_SOURCE_DIR}/kernels/cpu/matmul_steps.cpp
      ${PROJECT_SOURCE_DIR}/kernels/cpu/retention*.cpp ${PROJECT_SOURCE_DIR}/kernels/cpu/decode_*.cpp)
-set_source_files_properties(${fused_sources} PROPERTIES COMPILE_OPTIONS -ffp-contract=fast)
+set(fused_options -ffp-contract=fast)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  # For some processors GCC splits a lone chain of fused operations into products and sums again, because that is faster.
+  # The loops for one vector would round otherwise than those for several.
+  list(APPEND fused_options --param=avoid-fma-max-bits=0)
+endif()
+set_source_files_properties(${fused_sources} PROPERTIES COMPILE_OPTIONS "${fused_options}")
 
 set(RETNET_HAVE_OPENMP OFF)
 if(RETNET_OPENMP)

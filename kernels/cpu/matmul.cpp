@@ -15,6 +15,8 @@ namespace {
 constexpr std::int64_t kTilesPerThread = 4, kMinWork = 1 << 18, kCheap = 160;
 /// Reading an element of B takes about as long as this many products.
 constexpr std::int64_t kReading = 2;
+/// So many times taller than wide a tile may be where A is read as it lies and only B is packed.
+constexpr std::int64_t kTall = 4;
 
 /// Finish<T> for an epilogue.
 template <class Epilogue, class T>
@@ -62,12 +64,13 @@ Grid choose_grid(const Matmul& s, std::int64_t batch, const MatmulIsa<T>& isa) {
   const std::int64_t unit = isa.width[std::min<std::int64_t>(s.m, isa.rows) - 1];
   const std::int64_t units = divide_up(s.n, unit);
   std::int64_t down = divide_up(s.m, most_rows<T>()), across = divide_up(units * unit, kMaxColumns);
+  const std::int64_t taller = s.a_col == 1 && s.a_row <= kSlice ? kTall : 1;
   const std::int64_t threads = threads_here();
   while (threads > 1) {
     const std::int64_t rows = s.m / down, columns = s.n / across, tiles = batch * down * across;
     if (tiles >= kTilesPerThread * threads || (rows + kReading) * columns * s.k < 2 * kMinWork) break;
     if (tiles >= threads && rows * columns < kCheap * (rows + columns)) break;
-    (s.m * across >= s.n * down ? down : across) *= 2;  // the longer side of a tile
+    (s.m * across >= taller * s.n * down ? down : across) *= 2;  // the longer side of a tile
   }
   const std::int64_t rows = divide_up(s.m, down), columns = divide_up(units, across) * unit;
   return {divide_up(s.m, rows), divide_up(s.n, columns), rows, columns};

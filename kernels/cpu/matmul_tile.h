@@ -126,12 +126,13 @@ class TileProduct {
 
   /// The block of A that begins at a.
   void load_rows(const T* a) {
-    if (rows_in_place()) {
-      if constexpr (kSameType) a_ = a, a_row_ = s_.a_row, a_col_ = s_.a_col;
+    packed_ = !rows_in_place();
+    if (!packed_) {
+      if constexpr (kSameType) a_ = a, a_row_ = s_.a_row;
     } else {
       p_.isa.pack_a(memory_.packed_a, a, s_.a_row, s_.a_col, {bands_.count, bands_.small, bands_.larger},
                     depth_);
-      a_ = memory_.packed_a, a_row_ = depth_, a_col_ = 0;
+      a_ = memory_.packed_a, a_row_ = depth_;
     }
   }
 
@@ -165,8 +166,7 @@ class TileProduct {
     for (std::int64_t band = 0, i = 0; band < bands_.count; ++band) {
       const std::int64_t rows = bands_.size(band), row = first_row_ + i;
       const A* const a = a_ + i * a_row_;
-      const bool packed = a_col_ == 0;
-      const std::int64_t a_row = packed ? 1 : a_row_, a_col = packed ? rows : a_col_;
+      const std::int64_t a_row = packed_ ? 1 : a_row_, a_col = packed_ ? rows : s_.a_col;
       A* const sums = sums_ + row * sums_row_ + column;
       if (columns == width) {
         kernels[rows - 1](depth_, a, a_row, a_col, b, b_step, sums, sums_row_, add_);
@@ -212,9 +212,8 @@ class TileProduct {
   std::int64_t first_row_ = 0;
   A* sums_ = nullptr;
   const A* a_ = nullptr;
-  std::int64_t sums_row_ = 0, a_row_ = 0;
-  std::int64_t a_col_ = 0;  ///< 0: packed, in bands
-  std::int64_t depth_ = 0;
+  std::int64_t sums_row_ = 0, a_row_ = 0, depth_ = 0;
+  bool packed_ = false;  ///< the block of A, in bands: then the columns of a band of r rows are r apart
   bool add_ = false, last_ = false;
 };
 

@@ -4,6 +4,8 @@
 // how many slices depends on the shape alone, so a product has the same bits whenever and wherever it is
 // repeated.
 
+#include <cmath>
+
 #include "kernels/hip/tile.h"
 #include "kernels/matmul.h"
 #include "kernels/matmul_batch.h"
@@ -56,7 +58,7 @@ struct Grid {
 };
 
 /// One tile of C, or of one slice's sums [slices, batch, m, n] if `sliced` is not null.
-template <class Tile, Along Left, Along Right, class T, class Epilogue>
+template <class Tile, class T, class Epilogue>
 __global__ __launch_bounds__(Tile::kThreads, Tile::kBlocks) void product(Matmul s, Grid grid, const T* a,
                                                                          const T* b,
                                                                          StoreProduct<T, Epilogue> store,
@@ -68,10 +70,10 @@ __global__ __launch_bounds__(Tile::kThreads, Tile::kBlocks) void product(Matmul 
   const std::int64_t i = index % grid.down * Tile::kRows, member = index / grid.down;
   const std::int64_t first = member / grid.batch * grid.slice;
   const BatchOffset at = batch_offset(s, member % grid.batch);
-  const Operand<T, Left> left(a + at.a + i * s.a_row + first * s.a_col, s.a_row, s.a_col, s.m - i);
-  const Operand<T, Right> right(b + at.b + j * s.b_col + first * s.b_row, s.b_col, s.b_row, s.n - j);
+  const Operand<T> left(a + at.a + i * s.a_row + first * s.a_col, s.a_row, s.a_col, s.m - i);
+  const Operand<T> right(b + at.b + j * s.b_col + first * s.b_row, s.b_col, s.b_row, s.n - j);
   Sums<Tile> sums;
-  Multiplier<Tile, Operand<T, Left>, Operand<T, Right>> multiplier(shared);
+  Multiplier<Tile, Operand<T>> multiplier(shared);
   multiplier.begin(left, right, s.k - first < grid.slice ? s.k - first : grid.slice);
   multiplier.multiply(sums);
   sums.for_each_run([&](int y, int x, typename Tile::Sum* run) {
@@ -97,7 +99,7 @@ __global__ void add_slices(Matmul s, Grid grid, const accum_t<T>* sliced, StoreP
   store.template run<1>(&sum, s, batch_offset(s, member).c + row * s.c_row + column, column, 1);
 }
 
-template <class Tile, Along Left = Along::either, Along Right = Along::either, class T, class Epilogue>
+template <class Tile, class T, class Epilogue>
 void run(Hip hip, const Matmul& s, T* c, const T* a, const T* b, const Epilogue& epilogue,
          std::int64_t slices) {
   using A = accum_t<T>;
@@ -107,14 +109,13 @@ void run(Hip hip, const Matmul& s, T* c, const T* a, const T* b, const Epilogue&
   const StoreProduct<T, Epilogue> store{c, epilogue};
   const auto blocks = static_cast<unsigned>(grid.blocks());
   if (slices == 1) {
-    product<Tile, Left, Right>
+    product<Tile>
         <<<blocks, Tile::kThreads, 0, stream_of(hip)>>>(s, grid, a, b, store, static_cast<A*>(nullptr));
     return check_launch("matmul");
   }
   const std::int64_t size = grid.batch * s.m * s.n;
   const Scratch sliced(hip, slices * size * static_cast<std::int64_t>(sizeof(A)));
-  product<Tile, Left, Right>
-      <<<blocks, Tile::kThreads, 0, stream_of(hip)>>>(s, grid, a, b, store, sliced.as<A>());
+  product<Tile><<<blocks, Tile::kThreads, 0, stream_of(hip)>>>(s, grid, a, b, store, sliced.as<A>());
   check_launch("matmul");
   constexpr int threads = 256;
   add_slices<<<static_cast<unsigned>((size + threads - 1) / threads), threads, 0, stream_of(hip)>>>(
@@ -122,19 +123,46 @@ void run(Hip hip, const Matmul& s, T* c, const T* a, const T* b, const Epilogue&
   check_launch("matmul, second pass");
 }
 
-/// As many blocks as keep a large GPU busy, and the shortest slice of k that is worth a second pass.
-constexpr std::int64_t kManyBlocks = 256, kShortestSlice = 256;
+/// A tile and a number of slices, and how long the product takes with them.
+struct Choice {
+  enum Shape { large, medium, small } shape = small;
+  std::int64_t slices = 1;
+  double seconds = 1e30;
+};
 
+/// An estimate from what was measured on a GPU of 132 multiprocessors. It knows three things: a
+/// multiprocessor that has fewer blocks than it could is slower, but not in proportion; when blocks are left
+/// over, a last round costs as much as a full one; a second pass reads and writes all slices.
+/// @param speed  multiply-adds per second of the whole GPU when it is full
 template <class Tile>
-std::int64_t blocks_of(const Matmul& s) {
-  return Grid::of<Tile>(s, 1).blocks();
+void consider(Choice& best, Choice::Shape shape, double speed, const Matmul& s) {
+  constexpr double processors = 132, launch = 3e-6, bandwidth = 3e12;
+  constexpr double at_once = processors * Tile::kBlocks;
+  for (std::int64_t slices = 1; slices <= 32 && (slices == 1 || s.k / slices >= 64); slices *= 2) {
+    const Grid grid = Grid::of<Tile>(s, slices);
+    const double blocks = static_cast<double>(grid.blocks());
+    const double rounds = blocks > at_once ? std::ceil(blocks / at_once)
+                                           : 0.2 + 0.8 * std::ceil(blocks / processors) / Tile::kBlocks;
+    const double work = double(Tile::kRows) * Tile::kColumns * static_cast<double>(grid.slice);
+    const double size = static_cast<double>(grid.batch * s.m * s.n);
+    const double second_pass =
+        slices > 1 ? launch + 2 * sizeof(typename Tile::Sum) * size * static_cast<double>(slices) / bandwidth
+                   : 0;
+    const double seconds = rounds * at_once * work / speed + second_pass;
+    if (seconds < best.seconds) best = {shape, slices, seconds};
+  }
 }
 
-/// Slices of k so that `blocks` tiles become many blocks.
-std::int64_t slices_of(const Matmul& s, std::int64_t blocks) {
-  if (blocks == 0) return 1;
-  const std::int64_t wanted = (kManyBlocks + blocks - 1) / blocks, most = s.k / kShortestSlice;
-  return wanted < most ? wanted : most < 1 ? 1 : most;
+/// The fastest by that estimate; of the shape alone, so that repeating a product repeats its bits.
+template <class T>
+Choice choose(const Matmul& s) {
+  using Of = Tiles<T>;
+  constexpr bool halves = sizeof(T) == 8;
+  Choice best;
+  consider<typename Of::Large>(best, Choice::large, halves ? 10e12 : 22e12, s);
+  if (!halves) consider<typename Of::Medium>(best, Choice::medium, 18e12, s);
+  consider<typename Of::Small>(best, Choice::small, halves ? 6e12 : 11.5e12, s);
+  return best;
 }
 
 }  // namespace
@@ -142,11 +170,16 @@ std::int64_t slices_of(const Matmul& s, std::int64_t blocks) {
 template <class Epilogue, class T>
 void matmul(Hip hip, const Matmul& s, T* c, const T* a, const T* b, const Epilogue& epilogue) {
   using Of = Tiles<T>;
-  const std::int64_t large = blocks_of<typename Of::Large>(s), medium = blocks_of<typename Of::Medium>(s);
-  if (large >= kManyBlocks) return run<typename Of::Large>(hip, s, c, a, b, epilogue, 1);
-  if (medium * slices_of(s, medium) >= kManyBlocks / 4)
-    return run<typename Of::Medium>(hip, s, c, a, b, epilogue, slices_of(s, medium));
-  run<typename Of::Small>(hip, s, c, a, b, epilogue, slices_of(s, blocks_of<typename Of::Small>(s)));
+  const Choice choice = choose<T>(s);
+  const auto run_with = [&](auto tile) { run<decltype(tile)>(hip, s, c, a, b, epilogue, choice.slices); };
+  switch (choice.shape) {
+    case Choice::large:
+      return run_with(typename Of::Large{});
+    case Choice::medium:
+      return run_with(typename Of::Medium{});
+    case Choice::small:
+      return run_with(typename Of::Small{});
+  }
 }
 
 template <class T>

@@ -61,7 +61,8 @@ __global__ __launch_bounds__(Tile::kThreads, Tile::kBlocks) void walk_head(Chunk
     const auto begin_next = [&] {
       if (step + 1 < steps) begin(index_of(step + 1));
     };
-    multiplier.multiply(sums, begin_next, [&](const T* piece, int first) {
+    multiplier.for_each_piece(begin_next, [&](const T* piece, const T* other, int first) {
+      sums.add(piece, other);
       if (!has_z) return;
       const int left = static_cast<int>(chunk.length) - first;
       for (int p = 0; p < Tile::kDepth && p < left; ++p) {
@@ -101,7 +102,11 @@ __global__ __launch_bounds__(Tile::kThreads, Tile::kBlocks) void score_chunk(Chu
                                      n - j);
     Multiplier<Tile, Operand<T, Along::depth>> multiplier(shared);
     multiplier.begin(x, y, m.depth);
-    multiplier.multiply(sums);
+    if (i == j)
+      multiplier.for_each_piece([] {},
+                                [&](const T* a, const T* b, int) { sums.template add<Part::lower>(a, b); });
+    else
+      multiplier.multiply(sums);
   }
   const T *const factors = chunk.steps(m.factors, all.s.n), *const added = chunk.steps(m.added, all.s.n);
   T* const to = m.to + index * all.chunk * all.chunk;
@@ -155,7 +160,7 @@ __global__ __launch_bounds__(Tile::kThreads,
                      m.transposed ? Operand<T>(S + j * all.s.dv, all.s.dv, 1, columns)
                                   : Operand<T>(S + j, 1, all.s.dv, columns),
                      m.depth);
-    multiplier.multiply(sums, begin_within, [](const T*, int) {});
+    multiplier.multiply(sums, begin_within);
     const T* const z = m.z.size > 0 ? m.z.at(all, chunk.head, index % all.count, m.border) : nullptr;
     const T *const factors = chunk.steps(m.factors, all.s.n), *const weights =
                                                                   chunk.steps(m.weights, all.s.n);
@@ -167,7 +172,18 @@ __global__ __launch_bounds__(Tile::kThreads,
   } else {
     begin_within();
   }
-  multiplier.multiply(sums);
+  // A piece past the middle of the tile meets its last rows only; seen from the future it is the other way.
+  constexpr int half = Tile::kRows / 2;
+  const int middle = static_cast<int>(m.future ? half - Tile::kDepth : i + half - 1);
+  multiplier.for_each_piece([] {},
+                            [&](const T* a, const T* b, int first) {
+                              if (m.future && first <= middle)
+                                sums.template add<Part::first_rows>(a, b);
+                              else if (!m.future && first > middle)
+                                sums.template add<Part::last_rows>(a, b);
+                              else
+                                sums.add(a, b);
+                            });
 
   const T* const row_sums = chunk.steps(m.row_sums, all.s.n);
   const T* const root_s = m.root_s ? m.root_s + chunk.h * all.s.n + chunk.first : nullptr;
@@ -237,7 +253,15 @@ void with_tile(std::int64_t rows, std::int64_t columns, std::int64_t count, F f)
 
 template <class T>
 void walk(Hip hip, const Chunks<T>& all, const Walk<T>& w) {
-  with_tile<T>(all.s.dk, all.s.dv, all.heads(), [&](auto tile) { walk_with<decltype(tile)>(hip, all, w); });
+  // A block walks alone for a long time, so there should be many, and of equal work.
+  const auto blocks = [&](int rows, int columns) {
+    return tiles(all.s.dk, rows) * tiles(all.s.dv, columns) * all.heads();
+  };
+  using Of = Tiles<T>;
+  if (blocks(Of::Medium::kRows, Of::Medium::kColumns) >= kManyBlocks)
+    walk_with<typename Of::Medium>(hip, all, w);
+  else
+    walk_with<typename Of::Small>(hip, all, w);
 }
 
 template <class T>

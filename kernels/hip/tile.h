@@ -11,22 +11,9 @@
 #pragma once
 
 #include "kernels/bf16.h"
-#include "kernels/hip/hip.h"
+#include "kernels/hip/stage.h"
 
 namespace retnet::kernels {
-
-/// 16 bytes: the most that a thread loads at once.
-template <class T>
-struct alignas(16) Pack {
-  static constexpr int kSize = 16 / static_cast<int>(sizeof(T));
-  T x[kSize];
-};
-
-/// A run of N elements in registers, moved as one: N is a power of two of at most 16 bytes.
-template <class T, int N>
-struct alignas(N * sizeof(T)) Run {
-  T x[N];
-};
 
 /// The shape of a tile. A thread computes ThreadRows x ThreadColumns sums of type A.
 template <class A, int Rows, int Columns, int ThreadRows, int ThreadColumns, int Depth = 16>
@@ -36,11 +23,14 @@ struct Tile {
   static constexpr int kThreadRows = ThreadRows, kThreadColumns = ThreadColumns;
   static constexpr int kDown = Rows / ThreadRows, kAcross = Columns / ThreadColumns;
   static constexpr int kThreads = kDown * kAcross;
-  /// Blocks that share a multiprocessor, as far as registers for the sums go.
-  static constexpr int kBlocks = ThreadRows * ThreadColumns * sizeof(A) > 256 ? 1 : 2;
+  /// Blocks that share a multiprocessor: 512 threads, each with 128 registers, hide what each waits for.
+  static constexpr int kBlocks = 512 / kThreads;
   /// A thread's rows and columns come in runs that are read from shared memory as one.
   static constexpr int kRowRun = ThreadRows < Pack<A>::kSize ? ThreadRows : Pack<A>::kSize;
   static constexpr int kColumnRun = ThreadColumns < Pack<A>::kSize ? ThreadColumns : Pack<A>::kSize;
+  /// Whether the first half of a thread's rows, or columns, lies in the first half of the tile's.
+  static constexpr bool kRowHalves = ThreadRows / kRowRun % 2 == 0;
+  static constexpr bool kColumnHalves = ThreadColumns / kColumnRun % 2 == 0;
   /// Rows of shared memory are 16 bytes longer than needed: see Stage.
   static constexpr int kRowStep = Rows + Pack<A>::kSize, kColumnStep = Columns + Pack<A>::kSize;
 
@@ -55,7 +45,6 @@ struct Tile {
 template <class T>
 struct Tiles {
   using Large = Tile<T, 128, 128, 8, 8, 8>;
-  using Wide = Tile<T, 64, 128, 8, 8, 8>;
   using Medium = Tile<T, 64, 64, 8, 4>;
   using Small = Tile<T, 32, 32, 4, 2>;
 };
@@ -68,136 +57,13 @@ struct Tiles<bf16> {
 template <>
 struct Tiles<double> {
   using Large = Tile<double, 64, 64, 4, 4>;
-  using Wide = Large;
-  using Medium = Tile<double, 64, 64, 8, 4>;
+  using Medium = Large;
   using Small = Tile<double, 32, 32, 4, 2>;
 };
 
-/// The direction in which packs of an operand are loaded: along its rows, its depth, or what its strides say.
-enum class Along { either, rows, depth };
-
-/// One operand X(i, p), from the tile's first row and depth on; elements with i >= rows count as 0.
-template <class T, Along Direction = Along::either>
-struct Operand {
-  using Element = T;
-  /// Whether X(., p) is multiplied by factor(p): see Decayed.
-  static constexpr bool kScaled = false;
-
-  const T* at = nullptr;
-  std::int64_t row = 0, depth = 0;  ///< X(i, p) is at[i * row + p * depth]
-  int rows = 0;
-  bool turned = false;  ///< along the depth
-  bool dense = false;   ///< whether a pack is one aligned load
-
-  __device__ Operand() {}
-  __device__ Operand(const T* at, std::int64_t row, std::int64_t depth, std::int64_t rows)
-      : at(at), row(row), depth(depth), rows(static_cast<int>(rows < kMost ? rows : kMost)) {
-    turned = Direction == Along::depth || (Direction == Along::either && depth == 1 && row != 1);
-    const std::int64_t along = turned ? depth : row, other = turned ? row : depth;
-    dense = along == 1 && other % Pack<T>::kSize == 0 && reinterpret_cast<std::uintptr_t>(at) % 16 == 0;
-  }
-  __device__ bool along_depth() const {
-    return Direction == Along::either ? turned : Direction == Along::depth;
-  }
-
- private:
-  static constexpr std::int64_t kMost = 1 << 30;
-};
-
-/// A piece of one operand, Rows x Depth, on its way from memory to shared memory.
-///
-/// Threads take packs so that memory is read in whole sectors of 32 bytes, and that the threads of half a
-/// wavefront write to different banks. Packs along the depth are turned: their elements go to different rows
-/// of shared memory. There, two neighbouring threads share a sector, and their rows, 4 or 2 apart, begin half
-/// of the banks apart, for which the 16 bytes behind each row are there.
-template <class X, class A, int Rows, int Depth, int Threads>
-class Stage {
-  using T = typename X::Element;
-
- public:
-  /// From here on pieces of x, whose depth ends at `depth`.
-  __device__ __forceinline__ void begin(const X& x, std::int64_t depth) {
-    x_ = x, left_ = static_cast<int>(depth), first_ = 0;
-#pragma unroll
-    for (int n = 0; n < kPacks; ++n) {
-      const Place place(x.along_depth(), n);
-      at_[n] = x.at + place.i * x.row + place.p * x.depth;
-    }
-  }
-
-  /// Loads the next piece into registers.
-  __device__ __forceinline__ void load() {
-#pragma unroll
-    for (int n = 0; n < kPacks; ++n) {
-      const Place place(x_.along_depth(), n);
-      if (!place.valid) continue;
-      const int depth = left_ - place.p, rows = x_.rows - place.i;
-      const int count = x_.along_depth() ? (rows > 0 ? depth : 0) : (depth > 0 ? rows : 0);
-      if (x_.dense && count >= kSize) {
-        packs_[n] = *reinterpret_cast<const Pack<T>*>(at_[n]);
-      } else {
-        const std::int64_t step = x_.along_depth() ? x_.depth : x_.row;
-#pragma unroll
-        for (int e = 0; e < kSize; ++e) packs_[n].x[e] = e < count ? at_[n][e * step] : T(0.0f);
-      }
-      at_[n] += Depth * x_.depth;
-    }
-    left_ -= Depth;
-  }
-
-  /// To shared[p * step + i], times the factors of these depths. Calls follow those of load().
-  __device__ __forceinline__ void store(A* shared, int step) {
-#pragma unroll
-    for (int n = 0; n < kPacks; ++n) {
-      const Place place(x_.along_depth(), n);
-      if (!place.valid) continue;
-      A* const to = shared + place.p * step + place.i;
-      alignas(16) A values[kSize];
-#pragma unroll
-      for (int e = 0; e < kSize; ++e) {
-        values[e] = static_cast<A>(packs_[n].x[e]);
-        if constexpr (X::kScaled) values[e] *= x_.factor(first_ + place.p + (x_.along_depth() ? e : 0));
-      }
-      if (x_.along_depth()) {
-#pragma unroll
-        for (int e = 0; e < kSize; ++e) to[e * step] = values[e];
-      } else {
-#pragma unroll
-        for (int e = 0; e < kSize; e += Pack<A>::kSize)
-          *reinterpret_cast<Pack<A>*>(to + e) = *reinterpret_cast<const Pack<A>*>(values + e);
-      }
-    }
-    first_ += Depth;
-  }
-
- private:
-  static constexpr int kSize = Pack<T>::kSize, kTotal = Rows * Depth / kSize;
-  static constexpr int kPacks = (kTotal + Threads - 1) / Threads;
-  static_assert(Depth % (2 * kSize) == 0, "a row of a piece is whole sectors");
-
-  /// Where this thread's pack n begins.
-  struct Place {
-    int i, p;
-    bool valid;
-
-    __device__ Place(bool along_depth, int n) {
-      const int pack = static_cast<int>(threadIdx.x) + n * Threads;
-      valid = kTotal % Threads == 0 || pack < kTotal;
-      if (along_depth) {
-        i = pack / 2 % Rows;
-        p = (pack / (2 * Rows) * 2 + pack % 2) * kSize;
-      } else {
-        i = pack % (Rows / kSize) * kSize;
-        p = pack / (Rows / kSize);
-      }
-    }
-  };
-
-  X x_;
-  const T* at_[kPacks];
-  int left_, first_;  ///< depths that are left to load, and the first of the piece to be stored
-  Pack<T> packs_[kPacks];
-};
+/// The part of a tile that a piece adds to, where the other sums are known to meet zeros, or not to be
+/// wanted.
+enum class Part { all, first_rows, last_rows, lower };  ///< lower: not the upper right quarter
 
 /// A thread's share of a tile: its sums, and where they stand in it.
 template <class Tile>
@@ -238,13 +104,18 @@ class Sums {
   }
 
   /// sums += the outer products of a piece of both operands.
+  template <Part part = Part::all>
   __device__ __forceinline__ void add(const A* a, const A* b) {
+    constexpr int half_rows = Tile::kThreadRows / 2, half_columns = Tile::kThreadColumns / 2;
+    constexpr int first_row = Tile::kRowHalves && part == Part::last_rows ? half_rows : 0;
+    constexpr int rows = Tile::kRowHalves && part == Part::first_rows ? half_rows : Tile::kThreadRows;
+    constexpr bool lower = Tile::kRowHalves && Tile::kColumnHalves && part == Part::lower;
 #pragma unroll
     for (int p = 0; p < Tile::kDepth; ++p) {
       alignas(16) A left[Tile::kThreadRows];
       alignas(16) A right[Tile::kThreadColumns];
 #pragma unroll
-      for (int r = 0; r < Tile::kThreadRows; r += Tile::kRowRun)
+      for (int r = first_row; r < rows; r += Tile::kRowRun)
         *reinterpret_cast<Run<A, Tile::kRowRun>*>(left + r) =
             *reinterpret_cast<const Run<A, Tile::kRowRun>*>(a + p * Tile::kRowStep + row(r));
 #pragma unroll
@@ -252,9 +123,10 @@ class Sums {
         *reinterpret_cast<Run<A, Tile::kColumnRun>*>(right + c) =
             *reinterpret_cast<const Run<A, Tile::kColumnRun>*>(b + p * Tile::kColumnStep + column(c));
 #pragma unroll
-      for (int r = 0; r < Tile::kThreadRows; ++r)
+      for (int r = first_row; r < rows; ++r)
 #pragma unroll
-        for (int c = 0; c < Tile::kThreadColumns; ++c) sums_[r][c] += left[r] * right[c];
+        for (int c = 0; c < (lower && r < half_rows ? half_columns : Tile::kThreadColumns); ++c)
+          sums_[r][c] += left[r] * right[c];
     }
   }
 
@@ -288,10 +160,9 @@ class Multiplier {
     load();
   }
 
-  /// sums += sum over p < depth of a(i, p) b(j, p).
-  /// @param inspect  is called with each piece of A in shared memory, and its first depth
-  template <class Then, class Inspect>
-  __device__ __forceinline__ void multiply(Sums<Tile>& sums, Then then, Inspect inspect) {
+  /// Calls use(a piece of A, the same of B, its first depth) with each piece, which lies in shared memory.
+  template <class Then, class Use>
+  __device__ __forceinline__ void for_each_piece(Then then, Use use) {
     if (left_ <= 0) return then();
     const int depth = left_;
     store(0);
@@ -300,16 +171,19 @@ class Multiplier {
     for (int first = 0; first < depth; first += Tile::kDepth) {
       const bool more = first + Tile::kDepth < depth;
       more ? load() : then();
-      inspect(shared_.a[place], first);
-      sums.add(shared_.a[place], shared_.b[place]);
+      use(shared_.a[place], shared_.b[place], first);
       place ^= 1;
       if (more) store(place);
       __syncthreads();
     }
   }
+  /// sums += sum over p < depth of a(i, p) b(j, p).
+  template <class Then>
+  __device__ __forceinline__ void multiply(Sums<Tile>& sums, Then then) {
+    for_each_piece(then, [&](const A* a, const A* b, int) { sums.add(a, b); });
+  }
   __device__ __forceinline__ void multiply(Sums<Tile>& sums) {
-    multiply(
-        sums, [] {}, [](const A*, int) {});
+    multiply(sums, [] {});
   }
 
  private:

@@ -37,6 +37,17 @@ TEST_CASE("matmul takes operands with no contiguous dimension", "[matmul]") {
   check_all_types(s, a_extent(s), b_extent(s), c_extent(s));
 }
 
+TEST_CASE("matmul repeats rows and columns whose step is 0", "[matmul]") {
+  for (const Index size : {1, 7, 33, 70})
+    for (const int which : {0, 1, 2, 3}) {
+      Matmul s = product(size, size + 1, size + 2, which % 2 == 1, which >= 2);
+      (which % 2 == 1 ? s.a_col : s.a_row) = 0;
+      check_all_types(s, a_extent(s), b_extent(s), c_extent(s));
+      (which % 2 == 1 ? s.a_col : s.a_row) = 1, s.a_col = 0;
+      check_all_types(s, a_extent(s), b_extent(s), c_extent(s));
+    }
+}
+
 TEST_CASE("matmul repeats an operand along a batch step of 0", "[matmul][batch]") {
   for (const bool repeat_b : {false, true}) {
     Matmul s = product(17, 33, 40, false, true);
