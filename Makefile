@@ -8,6 +8,8 @@
 #   make install       install the program and the library (PREFIX=/usr/local)
 #   make clean         remove what was built
 
+# Where this file really is, also if it is reached through a link: a build folder belongs to one source folder.
+SOURCE := $(dir $(realpath $(lastword $(MAKEFILE_LIST))))
 BUILD  ?= build/release
 OUT     = runs/demo
 PREFIX ?= /usr/local
@@ -28,7 +30,7 @@ help:
 build:
 	@$(PACKAGES) build
 	@mkdir -p $(BUILD)
-	@cmake -S . -B $(BUILD) $(CMAKE_FLAGS) > $(BUILD)/configure.log 2>&1 || { cat $(BUILD)/configure.log; exit 1; }
+	@cmake -S $(SOURCE) -B $(BUILD) $(CMAKE_FLAGS) > $(BUILD)/configure.log 2>&1 || { cat $(BUILD)/configure.log; exit 1; }
 	@cmake --build $(BUILD) -j $(JOBS) --target retnet_program
 
 demo: build
@@ -41,13 +43,13 @@ demo: build
 
 test:
 	@$(PACKAGES) test
-	cmake -S . -B $(BUILD) $(CMAKE_FLAGS)
+	cmake -S $(SOURCE) -B $(BUILD) $(CMAKE_FLAGS)
 	cmake --build $(BUILD) -j $(JOBS)
 	ctest --test-dir $(BUILD) --output-on-failure --no-tests=error -j $(JOBS)
 
 docs:
 	@$(PACKAGES) docs
-	cmake -S . -B $(BUILD) $(CMAKE_FLAGS)
+	cmake -S $(SOURCE) -B $(BUILD) $(CMAKE_FLAGS)
 	cmake --build $(BUILD) --target docs
 
 bench: build
