@@ -212,9 +212,12 @@ void propagate(const Variable& y, const Tensor& dy, Graph graph, Leaf&& leaf) {
   }
 }
 
-void backward(const Variable& y, const Tensor& dy, Graph graph) {
+void backward(const Variable& y, const Tensor& dy, Graph graph, Turn* turn) {
   require(y.requires_grad(), "backward", "nothing that this value was computed from requires a gradient");
-  propagate(y, dy, graph, accumulate_leaf);
+  propagate(y, dy, graph, [turn](Node& leaf, const Tensor& g) {
+    if (!turn) return accumulate_leaf(leaf, g);
+    turn->take(&leaf, [&] { accumulate_leaf(leaf, g); });
+  });
 }
 
 std::vector<Tensor> gradients(const Variable& y, const Tensor& dy, const std::vector<Variable>& inputs) {

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "autograd/turns.h"
 #include "tensor/tensor.h"
 
 namespace retnet {
@@ -86,10 +87,11 @@ enum class Graph {
 /// Adds dL/dx to grad() of every leaf x that y depends on and that requires a gradient, given dL/dy.
 /// Operations are visited from the newest to the oldest, without recursion, each once. Cost: as the rules',
 /// plus one addition for every use of a value after the first.
-/// @param dy  dL/dy, of y's shape and dtype
+/// @param dy    dL/dy, of y's shape and dtype
+/// @param turn  where other threads add to the same leaves meanwhile: the place of this pass among theirs
 /// @throws Error when a rule returns a gradient of another shape or dtype than its input, naming the
 /// operation
-void backward(const Variable& y, const Tensor& dy, Graph graph = Graph::keep);
+void backward(const Variable& y, const Tensor& dy, Graph graph = Graph::keep, Turn* turn = nullptr);
 
 /// The same for a loss L = y of one element: dL/dy = 1.
 void backward(const Variable& loss, Graph graph = Graph::keep);

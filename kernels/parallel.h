@@ -7,7 +7,9 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
+#include <exception>
 #include <vector>
 
 #if defined(_OPENMP)
@@ -16,10 +18,10 @@
 
 namespace retnet::kernels {
 
-/// Number of threads the next parallel loop may use; 1 without OpenMP.
+/// Number of threads a parallel loop that begins here may use: 1 within another one, and without OpenMP.
 inline int num_threads() {
 #if defined(_OPENMP)
-  return omp_get_max_threads();
+  return omp_in_parallel() ? 1 : omp_get_max_threads();
 #else
   return 1;
 #endif
@@ -42,13 +44,40 @@ template <class Body>
 void parallel_for(std::int64_t count, [[maybe_unused]] std::int64_t work, Body&& body) {
 #if defined(_OPENMP)
   // Even a parallel region that turns out to need one thread costs a microsecond, as much as a small loop.
-  if (count > 1 && count * work >= kParallelWork && !omp_in_parallel()) {
+  if (count > 1 && count * work >= kParallelWork && num_threads() > 1) {
 #pragma omp parallel for schedule(static)
     for (std::int64_t i = 0; i < count; ++i) body(i);
     return;
   }
 #endif
   for (std::int64_t i = 0; i < count; ++i) body(i);
+}
+
+/// Calls `task(i)` for i = 0 .. count-1, which begin in this order, side by side: each on one thread, with
+/// all the loops inside it. Threads that are this far apart neither wait for each other nor share what is in
+/// their caches. Too few tasks to keep all threads busy run one after the other, with all threads on each.
+/// @param side_by_side  false: always one after the other, as a GPU with its one queue wants it
+/// @throws what the first task that failed has thrown, when none is running any more
+template <class Task>
+void parallel_tasks(std::int64_t count, [[maybe_unused]] bool side_by_side, Task&& task) {
+#if defined(_OPENMP)
+  const std::int64_t threads = num_threads(), rounds = (count + threads - 1) / threads;
+  if (side_by_side && threads > 1 && 4 * count >= 3 * rounds * threads) {
+    std::atomic<std::int64_t> next{0};
+    std::vector<std::exception_ptr> errors(static_cast<std::size_t>(count));
+#pragma omp parallel
+    for (std::int64_t i = next++; i < count; i = next++) try {
+        task(i);
+      } catch (...) {
+        errors[static_cast<std::size_t>(i)] = std::current_exception();
+        next = count;
+      }
+    for (const std::exception_ptr& error : errors)
+      if (error) std::rethrow_exception(error);
+    return;
+  }
+#endif
+  for (std::int64_t i = 0; i < count; ++i) task(i);
 }
 
 /// Elements that one piece of an elementwise loop or of a blocked sum covers.

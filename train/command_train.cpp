@@ -45,11 +45,11 @@ bool read_base(const Given& given, Run& run) {
   return continued.has_value();
 }
 
-// A GPU gets the batch whole, unless a number of windows was asked for.
+// Unless a number of windows was asked for, micro_batch suits the batch and window that were.
 void follow_batch(const Given& given, Run& run) {
   const auto asked = [](const Override& flag) { return flag.key == "micro_batch"; };
-  if (run.device != Device::cpu && std::none_of(given.settings.begin(), given.settings.end(), asked))
-    run.settings.micro_batch = run.settings.batch;
+  if (std::none_of(given.settings.begin(), given.settings.end(), asked))
+    run.settings.micro_batch = usual_micro_batch(run.settings, run.device);
 }
 
 // The widths of the paper's block that nobody gave, after a d_model that somebody did: keys as wide as the

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
+
+#include "kernels/parallel.h"
 
 namespace retnet {
 namespace {
@@ -14,12 +17,26 @@ std::vector<std::int64_t> spread(std::int64_t total, std::int64_t count) {
   return windows;
 }
 
-/// Cross-entropy of every byte of a batch, added one by one to `nats`: the sum does not depend on the batch
-/// size.
-void add_losses(const RetNet& model, const Batch& batch, const FormOptions& form, double& nats) {
+/// Windows of one length, `batch` of them at the most: only the last window of a text may be shorter.
+std::vector<std::vector<std::int64_t>> in_batches(const Dataset& data,
+                                                  const std::vector<std::int64_t>& windows,
+                                                  std::int64_t window, std::int64_t batch) {
+  std::vector<std::vector<std::int64_t>> batches;
+  std::int64_t length = 0;
+  for (const std::int64_t i : windows) {
+    const std::int64_t before = std::exchange(length, data.held_out_length(i, window));
+    if (batches.empty() || length != before || static_cast<std::int64_t>(batches.back().size()) == batch)
+      batches.emplace_back();
+    batches.back().push_back(i);
+  }
+  return batches;
+}
+
+/// Cross-entropy of every byte of a batch.
+std::vector<double> losses(const RetNet& model, const Batch& batch, const FormOptions& form) {
+  const NoGrad no_grad;
   const Variable logits = model.forward(batch.tokens, {.form = form, .dropout = {}, .recompute = false});
-  const Variable losses = cross_entropy(logits, batch.targets);
-  for (const double loss : losses.value().to_vector<double>()) nats += loss;
+  return cross_entropy(logits, batch.targets).value().to_vector<double>();
 }
 
 }  // namespace
@@ -33,19 +50,23 @@ Evaluation evaluate(const RetNet& model, const Dataset& data, std::int64_t windo
   require(batch >= 1 && window >= 1 && windows >= 0, "evaluate",
           "needs a batch and a window of at least 1, got ", batch, " and ", window);
   require(total > 0, "evaluate", "needs at least 2 bytes of text, got ", data.held_out_size());
-  const NoGrad no_grad;
-  const std::vector<std::int64_t> chosen = spread(total, windows == 0 ? total : std::min(windows, total));
+  const auto batches =
+      in_batches(data, spread(total, windows == 0 ? total : std::min(windows, total)), window, batch);
   Evaluation result;
   double nats = 0;
-  for (std::size_t begin = 0; begin < chosen.size();) {
-    // A batch holds windows of one length; only the last window of the text may be shorter.
-    const std::int64_t length = data.held_out_length(chosen[begin], window);
-    std::vector<std::int64_t> some;
-    while (begin < chosen.size() && static_cast<std::int64_t>(some.size()) < batch &&
-           data.held_out_length(chosen[begin], window) == length)
-      some.push_back(chosen[begin++]);
-    add_losses(model, data.held_out_batch(some, window), form, nats);
-    result.bytes += length * static_cast<std::int64_t>(some.size());
+  // Batches side by side, and their losses added up byte by byte: the sum does not depend on the batch size.
+  constexpr std::size_t kSideBySide = 64;
+  for (std::size_t first = 0; first < batches.size(); first += kSideBySide) {
+    std::vector<std::vector<double>> found(std::min(kSideBySide, batches.size() - first));
+    const auto count = static_cast<std::int64_t>(found.size());
+    kernels::parallel_tasks(count, model.device() == Device::cpu, [&](std::int64_t at) {
+      const auto i = static_cast<std::size_t>(at);
+      found[i] = losses(model, data.held_out_batch(batches[first + i], window), form);
+    });
+    for (const std::vector<double>& some : found) {
+      for (const double loss : some) nats += loss;
+      result.bytes += static_cast<std::int64_t>(some.size());
+    }
   }
   result.nats = nats / static_cast<double>(result.bytes);
   return result;

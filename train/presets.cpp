@@ -1,5 +1,7 @@
 #include "train/presets.h"
 
+#include <algorithm>
+
 #include "retnet/config.h"
 
 namespace retnet {
@@ -8,16 +10,23 @@ TrainSettings preset_settings(const std::string& name, Device device) {
   preset(name);     // refuses unknown names
   TrainSettings s;  // the defaults are tiny's
   if (name == "small") {
-    s.window = 512, s.batch = 8, s.micro_batch = 4;
+    s.window = 512, s.batch = 8;
     s.steps = 2000, s.warmup = 100, s.learning_rate = 2e-3;
   }
   if (name == "base") {
-    s.window = 512, s.batch = 8, s.micro_batch = 2;
+    s.window = 512, s.batch = 8;
     s.steps = 5000, s.warmup = 200, s.learning_rate = 1e-3;
     s.dropout = 0.1;  // a model of this size learns a text of a megabyte by heart
   }
-  if (device != Device::cpu) s.micro_batch = s.batch;
+  s.micro_batch = usual_micro_batch(s, device);
   return s;
+}
+
+std::int64_t usual_micro_batch(const TrainSettings& settings, Device device) {
+  constexpr std::int64_t kTokens = 512;
+  if (device != Device::cpu) return settings.batch;
+  return std::clamp(kTokens / std::max<std::int64_t>(settings.window, 1), std::int64_t{1},
+                    std::max<std::int64_t>(settings.batch, 1));
 }
 
 }  // namespace retnet

@@ -8,8 +8,12 @@
 namespace retnet {
 
 /// Settings for preset() of the same name: windows, batches, steps and learning rates that its size wants.
-/// On the CPU, micro_batch is chosen for its caches; on a GPU it is the whole batch.
 /// @throws Error for another name, offering the nearest
 TrainSettings preset_settings(const std::string& name, Device device = Device::cpu);
+
+/// The micro_batch of a batch and window for which nobody gave one. On the CPU as many windows as have 512
+/// tokens together: more do not stay in a core's cache, and fewer make products so small that cutting and
+/// packing them shows. On a GPU the whole batch.
+std::int64_t usual_micro_batch(const TrainSettings& settings, Device device);
 
 }  // namespace retnet

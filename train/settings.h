@@ -28,9 +28,10 @@ struct Names<Decay> {
 struct TrainSettings {
   std::int64_t steps = 1000;  ///< optimiser steps in all
   std::int64_t batch = 16;    ///< windows drawn at a time
-  std::int64_t micro_batch =
-      4;                      ///< how many of them go through the network at a time: memory against overhead
-  std::int64_t window = 256;  ///< tokens per window
+  /// How many of them one pass through the network takes; see usual_micro_batch(). On the CPU, passes run
+  /// side by side, one on each thread.
+  std::int64_t micro_batch = 2;
+  std::int64_t window = 256;    ///< tokens per window
   std::int64_t accumulate = 1;  ///< times a step draws; it sees batch * accumulate windows
   std::int64_t seed = 1;        ///< of the weights, the windows and dropout
   Form form = Form::chunkwise;  ///< in which training runs
@@ -60,7 +61,8 @@ void for_each_field(S& s, Visit&& visit) {
   visit("steps", s.steps, "optimiser steps in all");
   visit("batch", s.batch, "windows drawn at a time");
   visit("window", s.window, "tokens per window");
-  visit("micro_batch", s.micro_batch, "windows that go through the network at a time");
+  visit("micro_batch", s.micro_batch,
+        "windows per pass through the network; by itself as many as have 512 tokens, on a GPU all");
   visit("accumulate", s.accumulate, "batches per step");
   visit("seed", s.seed, "seed of the weights, the windows and dropout");
   visit("form", s.form, "form of retention: parallel, recurrent or chunkwise");

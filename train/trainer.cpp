@@ -244,8 +244,8 @@ bool Trainer::evaluation_due() const {
 void Trainer::evaluate_now() {
   read_steps();
   const bool last = state_.step == settings_.steps;
-  const Evaluation held_out =
-      evaluate(model_, data_, settings_.window, settings_.batch, form(), last ? 0 : settings_.eval_windows);
+  const Evaluation held_out = evaluate(model_, data_, settings_.window, settings_.micro_batch, form(),
+                                       last ? 0 : settings_.eval_windows);
   if (log_->last_evaluation() < state_.step) log_->write({state_.step, held_out});
   progress_->evaluation(held_out);
   if (last) result_.held_out = held_out;

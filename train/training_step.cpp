@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "kernels/parallel.h"
 #include "train/streams.h"
 
 namespace retnet {
@@ -71,35 +72,45 @@ void TrainingStep::write(std::int64_t step, const std::vector<Batch>& batches) c
 /// All of a step, from what write() wrote. @param step  for messages
 StepResult TrainingStep::compute(std::int64_t step) {
   optimizer_.zero_grad();
-  Tensor loss = backpropagate(0);
-  for (std::int64_t part = 1; part < settings_.accumulate; ++part) loss = add(loss, backpropagate(part));
+  const Tensor loss = backpropagate();
   const GradientNorm norm = optimizer_.gradient_norm(step, settings_.clip);
   optimizer_.step(settings_, &numbers_in(numbers_)->rates, norm);
   return {loss, norm.squares, norm.global.norm};
 }
 
-/// Adds the gradient of a batch's share of the mean loss, some windows at a time: so the activations of only
-/// those are alive, and stay in the caches. @returns that share, f64 []
-Tensor TrainingStep::backpropagate(std::int64_t part) {
-  const Tensor tokens = select(tokens_, 0, part), targets = select(targets_, 0, part);
-  const std::int64_t passes = (settings_.batch + settings_.micro_batch - 1) / settings_.micro_batch;
-  Tensor total;
-  for (std::int64_t begin = 0, pass = part * passes; begin < settings_.batch;
-       begin += settings_.micro_batch, ++pass) {
-    const std::int64_t end = std::min(settings_.batch, begin + settings_.micro_batch);
-    ForwardOptions options;
-    options.form = {settings_.form, 0, settings_.reference};
-    options.dropout = {settings_.dropout, step_key(Purpose::dropout, settings_.seed, 0, pass)};
-    options.dropout.key.shift = &numbers_in(numbers_)->dropout;
-    options.recompute = settings_.recompute;
-    const Variable loss = model_.loss(slice(tokens, 0, begin, end), slice(targets, 0, begin, end), options);
-    const double share =
-        static_cast<double>(end - begin) / static_cast<double>(settings_.batch * settings_.accumulate);
-    backward(loss, Tensor::full({}, share, loss.dtype(), loss.device()), Graph::release);
-    const Tensor part_of_loss = mul(astype(loss.value(), Dtype::f64), share);
-    total = total.defined() ? add(total, part_of_loss) : part_of_loss;
-  }
+/// Adds up the gradients of the mean loss, some windows at a time: so the activations of only those are
+/// alive, and stay in the caches. On the CPU as many such passes run side by side as there are threads.
+/// @returns the loss, f64 []
+Tensor TrainingStep::backpropagate() {
+  const std::int64_t in_batch = (settings_.batch + settings_.micro_batch - 1) / settings_.micro_batch;
+  const std::int64_t passes = settings_.accumulate * in_batch;
+  std::vector<Tensor> losses(static_cast<std::size_t>(passes));
+  Turns turns(passes);
+  kernels::parallel_tasks(passes, model_.device() == Device::cpu, [&](std::int64_t pass) {
+    Turn turn(turns, pass);
+    losses[static_cast<std::size_t>(pass)] = backpropagate(pass / in_batch, pass % in_batch, pass, turn);
+  });
+  Tensor total = losses[0];
+  for (std::size_t pass = 1; pass < losses.size(); ++pass) total = add(total, losses[pass]);
   return total;
+}
+
+/// One pass: a piece of the batch of a part, number `pass` of the step. @returns its share of the loss, f64
+/// []
+Tensor TrainingStep::backpropagate(std::int64_t part, std::int64_t piece, std::int64_t pass, Turn& turn) {
+  const std::int64_t begin = piece * settings_.micro_batch;
+  const std::int64_t end = std::min(settings_.batch, begin + settings_.micro_batch);
+  ForwardOptions options;
+  options.form = {settings_.form, 0, settings_.reference};
+  options.dropout = {settings_.dropout, step_key(Purpose::dropout, settings_.seed, 0, pass)};
+  options.dropout.key.shift = &numbers_in(numbers_)->dropout;
+  options.recompute = settings_.recompute;
+  const Variable loss = model_.loss(slice(select(tokens_, 0, part), 0, begin, end),
+                                    slice(select(targets_, 0, part), 0, begin, end), options);
+  const double share =
+      static_cast<double>(end - begin) / static_cast<double>(settings_.batch * settings_.accumulate);
+  backward(loss, Tensor::full({}, share, loss.dtype(), loss.device()), Graph::release, &turn);
+  return mul(astype(loss.value(), Dtype::f64), share);
 }
 
 }  // namespace retnet

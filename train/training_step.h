@@ -40,7 +40,8 @@ class TrainingStep {
  private:
   void write(std::int64_t step, const std::vector<Batch>& batches) const;
   StepResult compute(std::int64_t step);
-  Tensor backpropagate(std::int64_t part);
+  Tensor backpropagate();
+  Tensor backpropagate(std::int64_t part, std::int64_t piece, std::int64_t pass, Turn& turn);
 
   RetNet& model_;
   Optimizer& optimizer_;

@@ -48,14 +48,6 @@ struct Grid {
   std::int64_t count() const { return down * across; }
 };
 
-/// Number of threads that a loop started here would have.
-std::int64_t threads_here() {
-#if defined(_OPENMP)
-  if (omp_in_parallel()) return 1;
-#endif
-  return num_threads();
-}
-
 /// Cuts C into more tiles while threads lack some or the tiles can afford it: their operands are read and
 /// packed once per tile, which takes rows + columns where computing takes rows x columns.
 template <class T>
@@ -65,7 +57,7 @@ Grid choose_grid(const Matmul& s, std::int64_t batch, const MatmulIsa<T>& isa) {
   const std::int64_t units = divide_up(s.n, unit);
   std::int64_t down = divide_up(s.m, most_rows<T>()), across = divide_up(units * unit, kMaxColumns);
   const std::int64_t taller = s.a_col == 1 && s.a_row <= kSlice ? kTall : 1;
-  const std::int64_t threads = threads_here();
+  const std::int64_t threads = num_threads();
   while (threads > 1) {
     const std::int64_t rows = s.m / down, columns = s.n / across, tiles = batch * down * across;
     if (tiles >= kTilesPerThread * threads || (rows + kReading) * columns * s.k < 2 * kMinWork) break;
@@ -93,7 +85,7 @@ void finish_empty(const Product<T>& p, const BatchOffset& at) {
 template <class Body>
 void for_each_tile(std::int64_t count, [[maybe_unused]] std::int64_t work, Body&& body) {
 #if defined(_OPENMP)
-  if (count * work >= kParallelWork && threads_here() > 1) {
+  if (count * work >= kParallelWork && num_threads() > 1) {
 #pragma omp parallel for schedule(dynamic)
     for (std::int64_t i = 0; i < count; ++i) body(i);
     return;
