@@ -22,7 +22,7 @@ using kernels::tiles_of;
 /// With this many sequences for each thread, a thread takes its sequences through the whole network: it reads
 /// all weights, but it reads them for several rows, and it never waits for another thread. With fewer,
 /// threads share the columns of every matrix, and wait for each other four times in a layer.
-constexpr std::int64_t kOwnRows = 16;
+constexpr std::int64_t kOwnRows = 8;
 
 /// Multiply-adds in a layer that make one more thread worth its waiting.
 constexpr std::int64_t kThreadWork = 65536;
@@ -59,7 +59,7 @@ int team_size(const Config& c, std::int64_t batch, int asked) {
 }  // namespace
 
 void Meeting::wait(int count) {
-  constexpr int kPatience = 4000;  // some microseconds
+  constexpr int kPatience = 40000;  // some 50 microseconds
   const unsigned round = round_.load(std::memory_order_acquire);
   if (here_.fetch_add(1, std::memory_order_acq_rel) + 1 == count) {
     here_.store(0, std::memory_order_relaxed);

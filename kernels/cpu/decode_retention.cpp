@@ -29,27 +29,39 @@ A step_keys(A* z, const A* q, const A* k, std::int64_t dk, A gamma) {
 }  // namespace
 
 // [retention-step]
+namespace {
+
+/// Eq. (6) for `Tiles` tiles of columns, beginning with those of v: S_n = gamma S_(n-1) + k_n^T v_n in S, and
+/// q_n S_n / c in o. A column's sum is a chain of additions, so few tiles leave the processor waiting.
+template <int Tiles, class A>
+void step_tiles(A* o, A* S, const A* q, const A* k, const A* v, std::int64_t dk, A gamma, A c) {
+  constexpr int V = static_cast<int>(kTile) / kLanes<A>;
+  Vec<A> v_j[Tiles * V], sum[Tiles * V] = {};
+  for (int w = 0; w < Tiles * V; ++w) v_j[w] = load(v + w * kLanes<A>);
+  for (std::int64_t i = 0; i < dk; ++i)
+    for (int t = 0; t < Tiles; ++t) {
+      A* S_i = S + (t * dk + i) * kTile;
+      __builtin_prefetch(S_i + Tiles * dk * kTile, 1);  // of the next tiles: they begin in other pages
+      for (int w = 0; w < V; ++w) {
+        const Vec<A> S_n = gamma * load(S_i + w * kLanes<A>) + k[i] * v_j[t * V + w];
+        store<A>(S_i + w * kLanes<A>, S_n);
+        sum[t * V + w] += q[i] * S_n;
+      }
+    }
+  for (int w = 0; w < Tiles * V; ++w) store<A>(o + w * kLanes<A>, sum[w] / c);
+}
+
+}  // namespace
+
 template <class A>
 void retention_step(Cpu, A* o, A* S, A* z, const A* q, const A* k, const A* v, std::int64_t dk,
                     std::int64_t dv, A gamma, A root_s) {
-  constexpr int V = static_cast<int>(kTile) / kLanes<A>;
   const A row_sum = step_keys(z, q, k, dk, gamma);
   const A c = root_s > 0 ? std::max(std::abs(row_sum), root_s) : A(1);  // Eq. (R4)
-  for (std::int64_t j = 0; j < padded(dv); j += kTile) {
-    Vec<A> v_j[V], sum[V] = {};
-    for (int w = 0; w < V; ++w) v_j[w] = load(v + j + w * kLanes<A>);
-    for (std::int64_t i = 0; i < dk; ++i, S += kTile) {
-      __builtin_prefetch(S + dk * kTile,
-                         1);  // the next tile begins a new page, where the processor would pause
-      for (int w = 0; w < V; ++w) {
-        A* S_ij = S + w * kLanes<A>;
-        const Vec<A> S_n = gamma * load(S_ij) + k[i] * v_j[w];  // Eq. (6): S_n = gamma S_(n-1) + k_n^T v_n
-        store<A>(S_ij, S_n);
-        sum[w] += q[i] * S_n;  // Eq. (6): o_n = q_n S_n
-      }
-    }
-    for (int w = 0; w < V; ++w) store<A>(o + j + w * kLanes<A>, sum[w] / c);
-  }
+  std::int64_t j = 0;
+  for (; j + 2 * kTile <= padded(dv); j += 2 * kTile)
+    step_tiles<2>(o + j, S + j * dk, q, k, v + j, dk, gamma, c);
+  if (j < padded(dv)) step_tiles<1>(o + j, S + j * dk, q, k, v + j, dk, gamma, c);
 }
 // [retention-step]
 

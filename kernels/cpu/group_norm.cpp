@@ -47,22 +47,13 @@ void for_each_normalized(Group<T> g, std::int64_t n, Store&& store) {
   }
 }
 
-/// Sum of f(i) over i < n, where f is generic over one element and a vector of them.
-template <class T, class F>
-T sum(std::int64_t n, F f) {
-  if (n % kSumLanes == 0)
-    return lane_sum_of_vectors<T>(n,
-                                  [=](std::int64_t i) { return f([i](const T* x) { return load(x + i); }); });
-  return lane_sum<T>(n, [=](std::int64_t i) { return f([i](const T* x) { return x[i]; }); });
-}
-
 template <class T>
 void statistics(const GroupNorm& s, Group<T>& g) {
   const T* x = g.x;
-  if (s.center) g.mean = sum<T>(s.n, [=](auto at) { return at(x); }) / T(s.n);
+  if (s.center) g.mean = row_sum<T>(s.n, [=](auto at) { return at(x); }) / T(s.n);
   // The squares of the centred values, not E[x^2] - mean^2, which cancels where the mean is large.
   const T mean = g.mean;
-  const T variance = sum<T>(s.n, [=](auto at) { return (at(x) - mean) * (at(x) - mean); }) / T(s.n);
+  const T variance = row_sum<T>(s.n, [=](auto at) { return (at(x) - mean) * (at(x) - mean); }) / T(s.n);
   g.rstd = T(1) / std::sqrt(variance + T(s.eps));
 }
 
@@ -85,8 +76,8 @@ void through_norm(const GroupNorm& s, Group<T> g, const T* dt, T* dx_hat, T* dx,
   for (std::int64_t i = 0; i < n; ++i) dx_hat[i] = g.weight ? dt[i] * g.weight[i] : dt[i];
   const T *x = g.x, mean = g.mean, rstd = g.rstd;
   T mean_d = T(0);
-  if (s.center) mean_d = sum<T>(n, [=](auto at) { return at(dx_hat); }) / T(n);
-  const T mean_dx = sum<T>(n, [=](auto at) { return at(dx_hat) * ((at(x) - mean) * rstd); }) / T(n);
+  if (s.center) mean_d = row_sum<T>(n, [=](auto at) { return at(dx_hat); }) / T(n);
+  const T mean_dx = row_sum<T>(n, [=](auto at) { return at(dx_hat) * ((at(x) - mean) * rstd); }) / T(n);
   for (std::int64_t i = 0; i < n; ++i) dx[i] = g.rstd * (dx_hat[i] - mean_d - g.x_hat(i) * mean_dx);
 }
 

@@ -55,4 +55,14 @@ A lane_sum_of_vectors(std::int64_t n, Term&& term) {
   return lanes_detail::tree<A, L / 2>(lanes[0]);
 }
 
+/// The same sum of n terms, of vectors where n allows it. `f(at)` is a term, or a vector of them, where at(x)
+/// is what belongs to it of a row x.
+template <class A, class F>
+A row_sum(std::int64_t n, F f) {
+  if (n % kSumLanes == 0)
+    return lane_sum_of_vectors<A>(
+        n, [=](std::int64_t i) { return f([i](const auto* x) { return load(x + i); }); });
+  return lane_sum<A>(n, [=](std::int64_t i) { return f([i](const auto* x) { return load_one(x + i); }); });
+}
+
 }  // namespace retnet::kernels

@@ -15,10 +15,9 @@ void normalize(Cpu, T* y, accum_t<T>* rstd, const T* x, std::int64_t rows, std::
     const T* x_r = x + row * n;
     T* y_r = y + row * n;
     A mean = A(0);
-    if (center) mean = lane_sum<A>(n, [=](std::int64_t i) { return A(x_r[i]); }) / A(n);
+    if (center) mean = row_sum<A>(n, [=](auto at) { return at(x_r); }) / A(n);
     // The squares of the centred values, not E[x^2] - mean^2, which cancels where the mean is large.
-    const A variance =
-        lane_sum<A>(n, [=](std::int64_t i) { return (A(x_r[i]) - mean) * (A(x_r[i]) - mean); }) / A(n);
+    const A variance = row_sum<A>(n, [=](auto at) { return (at(x_r) - mean) * (at(x_r) - mean); }) / A(n);
     const A scale = A(1) / std::sqrt(variance + A(eps));
     for (std::int64_t i = 0; i < n; ++i) y_r[i] = T((A(x_r[i]) - mean) * scale);
     rstd[row] = scale;
@@ -33,8 +32,8 @@ void normalize_grad(Cpu, T* dx, const T* dy, const T* y, const accum_t<T>* rstd,
     const T *dy_r = dy + row * n, *y_r = y + row * n;
     T* dx_r = dx + row * n;
     A mean_dy = A(0);
-    if (center) mean_dy = lane_sum<A>(n, [=](std::int64_t i) { return A(dy_r[i]); }) / A(n);
-    const A mean_dyy = lane_sum<A>(n, [=](std::int64_t i) { return A(dy_r[i]) * A(y_r[i]); }) / A(n);
+    if (center) mean_dy = row_sum<A>(n, [=](auto at) { return at(dy_r); }) / A(n);
+    const A mean_dyy = row_sum<A>(n, [=](auto at) { return at(dy_r) * at(y_r); }) / A(n);
     for (std::int64_t i = 0; i < n; ++i)
       dx_r[i] = T(rstd[row] * (A(dy_r[i]) - mean_dy - A(y_r[i]) * mean_dyy));
   });
