@@ -23,10 +23,10 @@ TrainSettings preset_settings(const std::string& name, Device device) {
 }
 
 std::int64_t usual_micro_batch(const TrainSettings& settings, Device device) {
-  constexpr std::int64_t kTokens = 512;
+  constexpr std::int64_t kTokens = 512, kPasses = 4;
   if (device != Device::cpu) return settings.batch;
-  return std::clamp(kTokens / std::max<std::int64_t>(settings.window, 1), std::int64_t{1},
-                    std::max<std::int64_t>(settings.batch, 1));
+  const std::int64_t windows = kTokens / std::max<std::int64_t>(settings.window, 1);
+  return std::clamp<std::int64_t>(windows, 1, std::max<std::int64_t>(settings.batch / kPasses, 1));
 }
 
 }  // namespace retnet

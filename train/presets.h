@@ -12,8 +12,9 @@ namespace retnet {
 TrainSettings preset_settings(const std::string& name, Device device = Device::cpu);
 
 /// The micro_batch of a batch and window for which nobody gave one. On the CPU as many windows as have 512
-/// tokens together: more do not stay in a core's cache, and fewer make products so small that cutting and
-/// packing them shows. On a GPU the whole batch.
+/// tokens together, or a quarter of the batch if that is less: more do not stay in a core's cache, fewer make
+/// products so small that cutting and packing them shows, and threads want a pass each. On a GPU the whole
+/// batch.
 std::int64_t usual_micro_batch(const TrainSettings& settings, Device device);
 
 }  // namespace retnet

@@ -62,7 +62,7 @@ void for_each_field(S& s, Visit&& visit) {
   visit("batch", s.batch, "windows drawn at a time");
   visit("window", s.window, "tokens per window");
   visit("micro_batch", s.micro_batch,
-        "windows per pass through the network; by itself as many as have 512 tokens, on a GPU all");
+        "windows per pass through the network; else as suits the batch, on a GPU all of it");
   visit("accumulate", s.accumulate, "batches per step");
   visit("seed", s.seed, "seed of the weights, the windows and dropout");
   visit("form", s.form, "form of retention: parallel, recurrent or chunkwise");

@@ -56,8 +56,9 @@ void micro_kernel(std::int64_t depth, const A* a, std::int64_t a_row, std::int64
 inline constexpr int kColumnRows = 2;
 
 /// The same over two vectors for B whose columns are contiguous and b_col apart, as the weights of a linear
-/// map are, in storage type T. They are transposed on the way. The order of each sum is that of
-/// micro_kernel().
+/// map are, in storage type T. They are transposed on the way. Columns that begin at the same place in their
+/// pages or half pages compete for a few places of the cache; of those, a square as wide as a vector uses up
+/// each line at once. The order of each sum is that of micro_kernel().
 template <class T, int Rows, class A = accum_t<T>>
 void column_kernel(std::int64_t depth, const A* a, std::int64_t a_row, std::int64_t a_col, const T* b,
                    std::int64_t b_col, A* c, std::int64_t c_row, bool add) {
@@ -66,7 +67,18 @@ void column_kernel(std::int64_t depth, const A* a, std::int64_t a_row, std::int6
 #pragma GCC unroll 16
   for (int i = 0; i < Rows; ++i)
     for (int v = 0; v < V; ++v) sum[i][v] = Vec<A>{};
+  constexpr std::int64_t kHalfPage = 2048 / sizeof(T);
   std::int64_t p = 0;
+  for (; b_col % kHalfPage == 0 && p + L <= depth; p += L, a += L * a_col, b += L)
+    for (int v = 0; v < V; ++v) {
+      Vec<A> b_p[L];
+      for (int l = 0; l < L; ++l) b_p[l] = load(b + (v * L + l) * b_col);
+      transpose<A>(b_p);
+#pragma GCC unroll 16
+      for (int l = 0; l < L; ++l)
+#pragma GCC unroll 16
+        for (int i = 0; i < Rows; ++i) sum[i][v] += a[i * a_row + l * a_col] * b_p[l];
+    }
   for (; p + Q <= depth; p += Q, a += Q * a_col, b += Q)
 #pragma GCC unroll 4
     for (int v = 0; v < V; ++v) {

@@ -195,12 +195,8 @@ class TileProduct {
     if (s_.a_col != 1) return s_.a_row == 1 && s_.a_col <= kSmall;
     return s_.a_row <= kSlice || bands_.count <= kFewBands || tile_.columns <= kFewPanels * width_;
   }
-  /// Columns of B are read where they lie by very few rows, unless they begin at the same place in their
-  /// pages: they would then compete for one set of the cache.
-  bool columns_in_place() const {
-    constexpr std::int64_t kPage = 4096 / sizeof(T);
-    return s_.b_row == 1 && tile_.rows <= p_.isa.column_rows && s_.b_col % kPage != 0;
-  }
+  /// Columns of B are read where they lie by very few rows.
+  bool columns_in_place() const { return s_.b_row == 1 && tile_.rows <= p_.isa.column_rows; }
 
   const Product<T>& p_;
   const Matmul& s_;
