@@ -36,30 +36,38 @@ RN_INLINE float exp2_int(std::int32_t n) {
   return power;
 }
 
+/// e^x = p 2^n with n the nearest integer to x / ln 2, for finite x of which n fits 24 bits.
+struct Power {
+  float p, n;
+};
+RN_INLINE Power exp_parts(float x) {
+  // ln 2 is subtracted in two parts, the first with enough trailing zeros that n times it is exact. What is
+  // left is r, |r| <= ln(2) / 2, and p = e^r.
+  constexpr float log2_e = 1.44269504f, ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;
+  constexpr float to_nearest = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
+  const float n = multiply_add(x, log2_e, to_nearest) - to_nearest;
+  const float r = multiply_add(-n, ln2_low, multiply_add(-n, ln2_high, x));
+  float p = 0.00139411213f;  // minimax fit of (e^r - 1 - r) / r^2
+  p = multiply_add(p, r, 0.00836317981f);
+  p = multiply_add(p, r, 0.0416663752f);
+  p = multiply_add(p, r, 0.16666577f);
+  p = multiply_add(p, r, 0.5f);
+  return {multiply_add(p, r * r, r) + 1.0f, n};
+}
+
 }  // namespace detail
 
 /// e^x with a relative error below 1.2e-7 (2 units in the last place); 0 below -104, infinity above 88.8.
 RN_INLINE float exp(float x) {
-  // e^x = 2^n e^r with n the nearest integer to x / ln 2, so |r| <= ln(2) / 2. ln 2 is subtracted in two
-  // parts, the first with enough trailing zeros that n times it is exact.
-  constexpr float log2_e = 1.44269504f, ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;
   float y = x < -104.0f ? -104.0f : x;
   y = y > 89.0f ? 89.0f : y;
-  y = x == x ? y : 0.0f;                     // the conversion below is undefined for NaN
-  constexpr float to_nearest = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
-  const float n = detail::multiply_add(y, log2_e, to_nearest) - to_nearest;
-  const float r = detail::multiply_add(-n, ln2_low, detail::multiply_add(-n, ln2_high, y));
-  float p = 0.00139411213f;  // minimax fit of (e^r - 1 - r) / r^2
-  p = detail::multiply_add(p, r, 0.00836317981f);
-  p = detail::multiply_add(p, r, 0.0416663752f);
-  p = detail::multiply_add(p, r, 0.16666577f);
-  p = detail::multiply_add(p, r, 0.5f);
-  p = detail::multiply_add(p, r * r, r) + 1.0f;
+  y = x == x ? y : 0.0f;  // the conversion below is undefined for NaN
+  const detail::Power e = detail::exp_parts(y);
   // Two half powers, because 2^n itself leaves the exponent's range where the result is subnormal or
   // infinite.
-  const std::int32_t half = static_cast<std::int32_t>(n) >> 1, rest = static_cast<std::int32_t>(n) - half;
-  p = p * detail::exp2_int(half) * detail::exp2_int(rest);
-  return x == x ? p : x;
+  const std::int32_t n = static_cast<std::int32_t>(e.n), half = n >> 1;
+  const float power = e.p * detail::exp2_int(half) * detail::exp2_int(n - half);
+  return x == x ? power : x;
 }
 
 /// The error function with an absolute error below 1.2e-7.
@@ -83,9 +91,10 @@ RN_INLINE float erf(float x) {
   large = detail::multiply_add(large, t, -0.633509634f);
   large = detail::multiply_add(large, t, -1.12944865f);
   large = detail::multiply_add(large, t, 0.00016307987f);
-  const float tail = 1.0f - exp(large);
+  const detail::Power e = detail::exp_parts(large);  // large is in -16 .. 0, whatever x is
+  const float tail = 1.0f - e.p * detail::exp2_int(static_cast<std::int32_t>(e.n));
   const float big = x < 0 ? -tail : tail;
-  return x == x ? (a < 0.93f ? small : big) : x;
+  return a >= 0.93f ? big : small;  // of NaN, small is NaN
 }
 
 }  // namespace retnet::kernels
