@@ -1,9 +1,10 @@
 /// @file
 /// What the kernels share: how work is cut into blocks of threads, and reductions within a block.
 ///
-/// All of them reduce through shared memory, in one fixed order, and assume nothing of the number of threads
-/// that run in step (64 on CDNA, 32 on RDNA and NVIDIA). Where a sum is over many elements, it is cut by the
-/// problem, never by the device. So a result has the same bits in every run.
+/// A block reduces through shared memory, a team of 32 by exchange, each in one fixed order; of the number of
+/// threads that run in step (64 on CDNA, 32 on RDNA and NVIDIA) they assume only that 32 divides it. Where a
+/// sum is over many elements, it is cut by the problem, never by the device. So a result has the same bits in
+/// every run.
 #pragma once
 
 #include <algorithm>
@@ -74,6 +75,47 @@ __device__ A row_sum(std::int64_t n, F f) {
   A sum = A(0);
   for (std::int64_t i = threadIdx.x; i < n; i += blockDim.x) sum += f(i);
   return block_sum(sum);
+}
+
+/// Who shares a row: all threads of a block. For long rows.
+struct WholeBlock {
+  static constexpr std::int64_t kRows = 1;  ///< of a block
+  static int threads(std::int64_t n) { return threads_for_row(n); }
+
+  __device__ static std::int64_t row() { return blockIdx.x; }
+  __device__ static std::int64_t first() { return threadIdx.x; }
+  __device__ static std::int64_t step() { return blockDim.x; }
+  template <class A>
+  __device__ static A sum(A value) {
+    return block_sum(value);
+  }
+};
+
+/// Or a team of 32 neighbouring threads, which run in step on every GPU, as a wavefront or as half of one:
+/// they exchange their sums without a barrier. For rows of at most kLongest elements.
+struct Team {
+  static constexpr int kThreadsEach = 32;
+  static constexpr std::int64_t kRows = kThreads / kThreadsEach, kLongest = 256;
+  static int threads(std::int64_t) { return kThreads; }
+
+  __device__ static std::int64_t row() { return blockIdx.x * kRows + threadIdx.x / kThreadsEach; }
+  __device__ static std::int64_t first() { return threadIdx.x % kThreadsEach; }
+  __device__ static std::int64_t step() { return kThreadsEach; }
+  template <class A>
+  __device__ static A sum(A value) {
+    for (int lane = kThreadsEach / 2; lane > 0; lane /= 2)
+      value += __shfl_xor_sync(0xffffffffu, value, lane, kThreadsEach);
+    return value;
+  }
+};
+
+/// Calls body(who) with who shares a row of n elements.
+template <class Body>
+void with_sharers(std::int64_t n, Body&& body) {
+  if (n <= Team::kLongest)
+    body(Team{});
+  else
+    body(WholeBlock{});
 }
 
 }  // namespace retnet::kernels

@@ -1,6 +1,6 @@
 // Norm, weights and gate in one pass, forward and backward. Names: x_hat is the normalised x, t = x_hat w + b
-// what comes out of the norm, d = gradient. A block for each group of each row; the gradients of weight and
-// bias, which are sums over rows, in kernels of their own.
+// what comes out of the norm, d = gradient. The gradients of weight and bias, which are sums over rows, have
+// kernels of their own.
 
 #include "kernels/hip/block.h"
 #include "kernels/norm.h"
@@ -17,13 +17,13 @@ struct Group {
   const T *x, *weight, *bias, *gate;
   T mean = T(0), rstd = T(1);
 
-  /// @param at  number of the group, row by row
-  __device__ Group(const GroupNorm& s, const T* all, const GroupNormTensors<T>& in, std::int64_t at)
-      : x(all + at * s.n) {
-    const std::int64_t column = at % s.groups * s.n, weight_at = s.shared_weight ? 0 : column;
+  __device__ Group(const GroupNorm& s, const T* all, const GroupNormTensors<T>& in, std::int64_t row,
+                   std::int64_t group)
+      : x(all + (row * s.groups + group) * s.n) {
+    const std::int64_t column = group * s.n, weight_at = s.shared_weight ? 0 : column;
     weight = in.weight ? in.weight + weight_at : nullptr;
     bias = in.bias ? in.bias + weight_at : nullptr;
-    gate = in.gate ? in.gate + at / s.groups * s.gate_row + column : nullptr;
+    gate = in.gate ? in.gate + row * s.gate_row + column : nullptr;
   }
   __device__ T x_hat(std::int64_t i) const { return (x[i] - mean) * rstd; }
   __device__ T t(std::int64_t i) const {
@@ -31,44 +31,45 @@ struct Group {
   }
 };
 
-template <class F, class T>
+/// blockIdx.y is the group.
+template <class Who, class F, class T>
 __global__ void group_norm_kernel(F f, GroupNorm s, T* y, T* mean, T* rstd, const T* x,
                                   GroupNormTensors<T> in) {
-  const std::int64_t at = blockIdx.x;
-  Group<T> g(s, x, in, at);
-  const T* x_g = g.x;
-  if (s.center) g.mean = row_sum<T>(s.n, [=](std::int64_t i) { return x_g[i]; }) / T(s.n);
+  const std::int64_t row = Who::row(), at = row * s.groups + blockIdx.y;
+  if (row >= s.rows) return;
+  Group<T> g(s, x, in, row, blockIdx.y);
+  T sum = T(0), squares = T(0);
+  for (std::int64_t i = Who::first(); s.center && i < s.n; i += Who::step()) sum += g.x[i];
+  if (s.center) g.mean = Who::sum(sum) / T(s.n);
   // The squares of the centred values, not E[x^2] - mean^2, which cancels where the mean is large.
-  const T center = g.mean;
-  const T variance =
-      row_sum<T>(s.n, [=](std::int64_t i) { return (x_g[i] - center) * (x_g[i] - center); }) / T(s.n);
-  g.rstd = T(1) / ::sqrt(variance + T(s.eps));
-  if (threadIdx.x == 0) mean[at] = g.mean, rstd[at] = g.rstd;
-  for (std::int64_t i = threadIdx.x; i < s.n; i += blockDim.x)
+  for (std::int64_t i = Who::first(); i < s.n; i += Who::step())
+    squares += (g.x[i] - g.mean) * (g.x[i] - g.mean);
+  g.rstd = T(1) / ::sqrt(Who::sum(squares) / T(s.n) + T(s.eps));
+  if (Who::first() == 0) mean[at] = g.mean, rstd[at] = g.rstd;
+  for (std::int64_t i = Who::first(); i < s.n; i += Who::step())
     y[at * s.n + i] = g.gate ? f(g.gate[i]) * g.t(i) : g.t(i);
 }
 
-/// dx, Eq. (G5), and dgate, Eq. (G6).
-template <class F, class FGrad, class T>
+/// dx, Eq. (G5), and dgate, Eq. (G6). blockIdx.y is the group.
+template <class Who, class F, class FGrad, class T>
 __global__ void group_norm_grad_kernel(F f, FGrad f_grad, GroupNorm s, GroupNormGradients<T> out, const T* dy,
                                        const T* x, const T* mean, const T* rstd, GroupNormTensors<T> in) {
-  const std::int64_t at = blockIdx.x;
-  Group<T> g(s, x, in, at);
+  const std::int64_t row = Who::row(), at = row * s.groups + blockIdx.y;
+  if (row >= s.rows) return;
+  Group<T> g(s, x, in, row, blockIdx.y);
   g.mean = mean[at], g.rstd = rstd[at];
   const T* dy_g = dy + at * s.n;
-  const auto dx_hat = [=](std::int64_t i) {
-    const T dt = g.gate ? dy_g[i] * f(g.gate[i]) : dy_g[i];
-    return g.weight ? dt * g.weight[i] : dt;
-  };
-  T mean_d = T(0);
-  if (s.center) mean_d = row_sum<T>(s.n, dx_hat) / T(s.n);
-  const T mean_dx = row_sum<T>(s.n, [=](std::int64_t i) { return dx_hat(i) * g.x_hat(i); }) / T(s.n);
-  for (std::int64_t i = threadIdx.x; i < s.n; i += blockDim.x) {
-    out.dx[at * s.n + i] = g.rstd * (dx_hat(i) - mean_d - g.x_hat(i) * mean_dx);
-    if (g.gate)
-      out.dgate[at / s.groups * s.gate_row + at % s.groups * s.n + i] =
-          f_grad(g.gate[i], T(dy_g[i] * g.t(i)));
+  T* dx_g = out.dx + at * s.n;
+  T sum_d = T(0), sum_dx = T(0);
+  for (std::int64_t i = Who::first(); i < s.n; i += Who::step()) {
+    const T dt = g.gate ? dy_g[i] * f(g.gate[i]) : dy_g[i], dx_hat = g.weight ? dt * g.weight[i] : dt;
+    dx_g[i] = dx_hat;  // until the sums are known
+    sum_d += dx_hat, sum_dx += dx_hat * g.x_hat(i);
+    if (g.gate) out.dgate[row * s.gate_row + blockIdx.y * s.n + i] = f_grad(g.gate[i], T(dy_g[i] * g.t(i)));
   }
+  const T mean_d = s.center ? Who::sum(sum_d) / T(s.n) : T(0), mean_dx = Who::sum(sum_dx) / T(s.n);
+  for (std::int64_t i = Who::first(); i < s.n; i += Who::step())
+    dx_g[i] = g.rstd * (dx_g[i] - mean_d - g.x_hat(i) * mean_dx);
 }
 
 /// The sums over rows of the gradients of weight and bias, in two passes: slices of the rows, and then all
@@ -88,29 +89,22 @@ __device__ bool add_down(A& weight, A& bias) {
   return true;
 }
 
-/// What is summed for weight w: one group of every row, or where groups share their weights, all of them.
-struct Summands {
-  std::int64_t count, step, first;
-
-  __device__ Summands(const GroupNorm& s, std::int64_t w)
-      : count(s.shared_weight ? s.rows * s.groups : s.rows),
-        step(s.shared_weight ? 1 : s.groups),
-        first(s.shared_weight ? 0 : w / s.n) {}
-};
-
-/// sums is [slices, 2, weights]: dweight, then dbias.
+/// sums is [slices, 2, weights]: dweight, then dbias. A slice is kSlice rows, or where groups share their
+/// weights kSlice groups.
 template <class F, class T>
 __global__ void weight_slices(F f, GroupNorm s, T* sums, const T* dy, const T* x, const T* mean,
                               const T* rstd, GroupNormTensors<T> in, std::int64_t weights) {
   const std::int64_t slice = blockIdx.x, w = std::int64_t(blockIdx.y) * kAcross + threadIdx.x % kAcross;
-  const Summands all(s, w);
-  const std::int64_t i = w % s.n, begin = slice * kSlice;
-  const std::int64_t end = all.count < begin + kSlice ? all.count : begin + kSlice;
+  const std::int64_t count = s.shared_weight ? s.rows * s.groups : s.rows, begin = slice * kSlice;
+  const std::int64_t end = count < begin + kSlice ? count : begin + kSlice;
+  const std::int64_t own = s.shared_weight ? 0 : w / s.n,
+                     i = w - own * s.n;  // the group of w, and its place there
   T dweight = T(0), dbias = T(0);
   if (w < weights)
     for (std::int64_t number = begin + threadIdx.x / kAcross; number < end; number += kDown) {
-      const std::int64_t at = number * all.step + all.first;
-      Group<T> g(s, x, in, at);
+      const std::int64_t row = s.shared_weight ? number / s.groups : number;
+      const std::int64_t group = s.shared_weight ? number - row * s.groups : own, at = row * s.groups + group;
+      Group<T> g(s, x, in, row, group);
       g.mean = mean[at], g.rstd = rstd[at];
       const T dt = g.gate ? dy[at * s.n + i] * f(g.gate[i]) : dy[at * s.n + i];
       dweight += dt * g.x_hat(i);
@@ -136,15 +130,24 @@ __global__ void add_slices(T* dweight, T* dbias, const T* sums, std::int64_t wei
   if (dbias) dbias[w] = T(bias);
 }
 
+/// Blocks for all rows, of each group.
+template <class Who>
+dim3 grid(const GroupNorm& s) {
+  return {static_cast<unsigned>((s.rows + Who::kRows - 1) / Who::kRows), static_cast<unsigned>(s.groups)};
+}
+
 }  // namespace
 
 template <class T>
 void group_norm(Hip hip, const GroupNorm& s, T* y, T* mean, T* rstd, const T* x,
                 const GroupNormTensors<T>& in) {
   if (s.rows == 0) return;
-  with_activation(s.gate, [&](auto f, auto) {
-    group_norm_kernel<<<static_cast<unsigned>(s.rows * s.groups), threads_for_row(s.n), 0, stream_of(hip)>>>(
-        f, s, y, mean, rstd, x, in);
+  with_sharers(s.n, [&](auto who) {
+    using Who = decltype(who);
+    with_activation(s.gate, [&](auto f, auto) {
+      group_norm_kernel<Who>
+          <<<grid<Who>(s), Who::threads(s.n), 0, stream_of(hip)>>>(f, s, y, mean, rstd, x, in);
+    });
   });
   check_launch("group_norm");
 }
@@ -160,8 +163,11 @@ void group_norm_grad(Hip hip, const GroupNorm& s, const GroupNormGradients<T>& o
   const Scratch sums(hip, wanted ? slices * 2 * weights * std::int64_t{sizeof(T)} : 0);
   with_activation(s.gate, [&](auto f, auto f_grad) {
     if (s.rows == 0) return;
-    group_norm_grad_kernel<<<static_cast<unsigned>(s.rows * s.groups), threads_for_row(s.n), 0,
-                             stream_of(hip)>>>(f, f_grad, s, out, dy, x, mean, rstd, in);
+    with_sharers(s.n, [&](auto who) {
+      using Who = decltype(who);
+      group_norm_grad_kernel<Who>
+          <<<grid<Who>(s), Who::threads(s.n), 0, stream_of(hip)>>>(f, f_grad, s, out, dy, x, mean, rstd, in);
+    });
     if (wanted)
       weight_slices<<<dim3(static_cast<unsigned>(slices), across), kThreads, 0, stream_of(hip)>>>(
           f, s, sums.as<T>(), dy, x, mean, rstd, in, weights);

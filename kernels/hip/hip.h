@@ -47,6 +47,8 @@
 #define hipEventDestroy cudaEventDestroy
 #else
 #include <hip/hip_runtime.h>
+// AMD's threads in step need no mask of who takes part.
+#define __shfl_xor_sync(mask, value, lane, width) __shfl_xor(value, lane, width)
 #endif
 
 #include <vector>
