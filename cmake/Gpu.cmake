@@ -76,12 +76,14 @@ function(retnet_emulated_objects)
   target_include_directories(retnet_hip PRIVATE ${PROJECT_SOURCE_DIR})
   target_link_libraries(retnet_hip PRIVATE retnet_flags Boost::context)
   # What the GPU's compilers know or do not mind. Of the files, because these come after the flags of the target.
-  set_source_files_properties(${rewritten} PROPERTIES COMPILE_OPTIONS "-Wno-unknown-pragmas;-Wno-subobject-linkage;-Wno-shadow")
-  target_compile_definitions(retnet_hip PRIVATE RETNET_GPU_EMULATED)
+  set_source_files_properties(${rewritten} PROPERTIES COMPILE_OPTIONS
+    "-Wno-unknown-pragmas;-Wno-shadow;$<$<CXX_COMPILER_ID:GNU>:-Wno-subobject-linkage>")
   if(RETNET_HAVE_OPENMP)
     target_link_libraries(retnet_hip PRIVATE OpenMP::OpenMP_CXX)
   endif()
   target_sources(retnet_kernels PRIVATE $<TARGET_OBJECTS:retnet_hip>)
+  target_compile_definitions(retnet_hip PRIVATE RETNET_GPU_EMULATED)
+  target_compile_definitions(retnet_kernels PUBLIC RETNET_GPU_EMULATED)  # its own tests ask for it
   target_link_libraries(retnet_kernels INTERFACE $<LINK_ONLY:Boost::context>)
 endfunction()
 

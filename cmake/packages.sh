@@ -2,7 +2,7 @@
 # Installs what `make build`, `make test`, `make docs`, .. needs and this machine lacks, on Debian and Ubuntu; elsewhere,
 # or without the right to install, says what to install.
 #
-# usage: packages.sh build|test|docs|bench|instructions
+# usage: packages.sh build|test|docs|bench|instructions|emulated
 set -eu
 
 build="g++ cmake libcli11-dev nlohmann-json3-dev catch2"
@@ -12,7 +12,8 @@ case "${1:-}" in
   docs)  wanted="$build doxygen doxygen-awesome-css libjs-mathjax" ;;
   bench) wanted="$build python3" ;;
   instructions) wanted="$build python3 valgrind" ;;
-  *)     echo "usage: packages.sh build|test|docs|bench|instructions" >&2; exit 2 ;;
+  emulated) wanted="$build libboost-context-dev" ;;
+  *)     echo "usage: packages.sh build|test|docs|bench|instructions|emulated" >&2; exit 2 ;;
 esac
 
 # What a package is wanted for: a command, or a header in the usual places.
@@ -20,6 +21,7 @@ present() {
   case "$1" in
     libcli11-dev)        set -- CLI/CLI.hpp ;;
     nlohmann-json3-dev)  set -- nlohmann/json.hpp ;;
+    libboost-context-dev) set -- boost/context/fiber.hpp ;;
     catch2)              for version in catch.hpp catch_test_macros.hpp; do header "catch2/$version" && return 0; done; return 1 ;;
     doxygen-awesome-css) test -e /usr/share/doxygen-awesome-css/doxygen-awesome.css; return ;;
     libjs-mathjax)       test -e /usr/share/javascript/mathjax/MathJax.js; return ;;

@@ -1,6 +1,5 @@
 #include <boost/context/fiber.hpp>
 #include <cstdlib>
-#include <memory>
 #include <numeric>
 #include <random>
 #include <string>
@@ -22,31 +21,44 @@ using boost::context::fiber;
 
 enum class State { kReady, kWaitsForTeam, kWaitsForBlock, kEnded };
 
-/// Order in which what may run in any order does: forwards, backwards, or another one each time.
+/// In which order goes on what may go on in any: forwards, backwards, or another each time.
 class Order {
  public:
   Order() {
     const char* wanted = std::getenv("RETNET_EMULATED_ORDER");
-    const std::string name = wanted ? wanted : "forward";
+    const std::string name = wanted == nullptr ? "forward" : wanted;
     backward_ = name == "backward";
-    if (!backward_ && name != "forward") random_ = std::make_unique<std::mt19937>(std::stoul(name));
+    if (backward_ || name == "forward") return;
+    random_ = !name.empty() && name.find_first_not_of("0123456789") == std::string::npos;
+    if (!random_)
+      throw kernels::DeviceError("RETNET_EMULATED_ORDER: required forward, backward or a number, got " + name);
+    generator_.seed(static_cast<unsigned>(std::strtoul(wanted, nullptr, 10)));
   }
-  void arrange(std::vector<unsigned>& list) {
-    std::iota(list.begin(), list.end(), 0u);
-    if (backward_) std::reverse(list.begin(), list.end());
-    if (random_) std::shuffle(list.begin(), list.end(), *random_);
+
+  /// That of a block.
+  Order of(unsigned block) const {
+    Order order = *this;
+    if (random_) order.generator_.seed(order.generator_() + block);
+    return order;
+  }
+
+  /// The numbers from 0, in this order.
+  void arrange(std::vector<unsigned>& numbers) {
+    std::iota(numbers.begin(), numbers.end(), 0u);
+    if (backward_) std::reverse(numbers.begin(), numbers.end());
+    if (random_) std::shuffle(numbers.begin(), numbers.end(), generator_);
   }
 
  private:
-  bool backward_ = false;
-  std::unique_ptr<std::mt19937> random_;
+  bool backward_ = false, random_ = false;
+  std::minstd_rand generator_;
 };
 
 /// The blocks that one thread of the CPU runs, one after another. A thread of the block runs until it waits;
 /// then what it was about stays on a stack of its own, a fiber, and another goes on.
 class Block {
  public:
-  void run(const char* kernel, dim3 at, dim3 threads, const std::function<void()>& body) {
+  void run(const char* kernel, dim3 at, dim3 threads, Order order, const std::function<void()>& body) {
     const unsigned count = threads.x * threads.y * threads.z;
     body_ = &body;
     threads_ = threads;
@@ -56,11 +68,11 @@ class Block {
     parked_.resize(count);
     published_.resize(count);
     order_.resize(count);
-    arranged_.arrange(order_);
+    order.arrange(order_);
     next_ = 0;
     while (next_ < count) begin_threads();
     while (release(kernel)) {
-      arranged_.arrange(order_);
+      order.arrange(order_);
       for (const unsigned t : order_)
         if (state_[t] == State::kReady) go_on(t);
     }
@@ -151,7 +163,6 @@ class Block {
     return first < last;
   }
 
-  Order arranged_;
   const std::function<void()>* body_ = nullptr;
   dim3 threads_;
   unsigned running_ = 0;
@@ -177,15 +188,16 @@ void meet_team() { block().wait(State::kWaitsForTeam); }
 
 void run(const char* kernel, dim3 blocks, dim3 threads, const std::function<void()>& thread) {
   const auto count = static_cast<std::int64_t>(blocks.x) * blocks.y * blocks.z;
-  std::vector<unsigned> order(static_cast<std::size_t>(count));
-  static Order arranged;
-  arranged.arrange(order);
+  const Order order;
+  std::vector<unsigned> numbers(static_cast<std::size_t>(count));
+  order.of(0).arrange(numbers);
   std::string error;
 #pragma omp parallel for schedule(dynamic) if (count > 1)
   for (std::int64_t i = 0; i < count; ++i) try {
-      const unsigned b = order[static_cast<std::size_t>(i)];
+      const unsigned b = numbers[static_cast<std::size_t>(i)];
       gridDim = blocks;
-      block().run(kernel, dim3(b % blocks.x, b / blocks.x % blocks.y, b / (blocks.x * blocks.y)), threads, thread);
+      const dim3 at(b % blocks.x, b / blocks.x % blocks.y, b / (blocks.x * blocks.y));
+      block().run(kernel, at, threads, order.of(b), thread);
     } catch (const kernels::DeviceError& e) {
 #pragma omp critical
       error = e.what();
