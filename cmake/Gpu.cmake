@@ -1,7 +1,8 @@
-# RETNET_GPU=none|amd|nvidia: which compiler, if any, turns kernels/hip/*.hip into code for a GPU. The sources are the
-# same; kernels/hip/hip.h gives the runtime's names their CUDA meaning for nvcc.
-set(RETNET_GPU none CACHE STRING "GPU to compile kernels for: none, amd or nvidia")
-set_property(CACHE RETNET_GPU PROPERTY STRINGS none amd nvidia)
+# RETNET_GPU=none|amd|nvidia|emulated: which compiler, if any, turns kernels/hip/*.hip into code for a GPU. The sources are
+# the same; kernels/hip/hip.h gives the runtime's names their CUDA meaning for nvcc, and kernels/emulated runs them on the
+# CPU, thread by thread, where there is no GPU to test them on.
+set(RETNET_GPU none CACHE STRING "GPU to compile kernels for: none, amd, nvidia or emulated")
+set_property(CACHE RETNET_GPU PROPERTY STRINGS none amd nvidia emulated)
 set(RETNET_GPU_ARCHITECTURES gfx906 gfx908 gfx90a gfx1030 CACHE STRING "AMD GPUs to compile kernels for, with RETNET_GPU=amd")
 
 set(hip_options -O3)
@@ -55,12 +56,43 @@ macro(retnet_nvidia_objects)
   target_link_libraries(retnet_kernels PUBLIC CUDA::cudart_static)
 endmacro()
 
+# The host's own compiler, for the emulator.
+function(retnet_emulated_objects)
+  find_package(Boost COMPONENTS context)
+  if(NOT Boost_FOUND)
+    message(FATAL_ERROR "retnet: RETNET_GPU=emulated needs Boost.Context; install it (Debian, Ubuntu: apt install libboost-context-dev)")
+  endif()
+  set(folder ${PROJECT_BINARY_DIR}/emulated)
+  file(MAKE_DIRECTORY ${folder})
+  set(rewrite ${PROJECT_SOURCE_DIR}/cmake/EmulateLaunch.cmake)
+  foreach(source ${hip_sources})
+    get_filename_component(name ${source} NAME_WE)
+    add_custom_command(OUTPUT ${folder}/${name}.cpp DEPENDS ${source} ${rewrite} VERBATIM
+                       COMMAND ${CMAKE_COMMAND} -DFROM=${source} -DTO=${folder}/${name}.cpp -P ${rewrite})
+    list(APPEND rewritten ${folder}/${name}.cpp)
+  endforeach()
+  file(GLOB runtime CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/kernels/emulated/*.cpp)
+  add_library(retnet_hip OBJECT ${runtime} ${rewritten})
+  target_include_directories(retnet_hip PRIVATE ${PROJECT_SOURCE_DIR})
+  target_link_libraries(retnet_hip PRIVATE retnet_flags Boost::context)
+  # What the GPU's compilers know or do not mind. Of the files, because these come after the flags of the target.
+  set_source_files_properties(${rewritten} PROPERTIES COMPILE_OPTIONS "-Wno-unknown-pragmas;-Wno-subobject-linkage;-Wno-shadow")
+  target_compile_definitions(retnet_hip PRIVATE RETNET_GPU_EMULATED)
+  if(RETNET_HAVE_OPENMP)
+    target_link_libraries(retnet_hip PRIVATE OpenMP::OpenMP_CXX)
+  endif()
+  target_sources(retnet_kernels PRIVATE $<TARGET_OBJECTS:retnet_hip>)
+  target_link_libraries(retnet_kernels INTERFACE $<LINK_ONLY:Boost::context>)
+endfunction()
+
 if(RETNET_GPU STREQUAL "amd")
   retnet_amd_objects()
+elseif(RETNET_GPU STREQUAL "emulated")
+  retnet_emulated_objects()
 elseif(RETNET_GPU STREQUAL "nvidia")
   retnet_nvidia_objects()
 elseif(NOT RETNET_GPU STREQUAL "none")
-  message(FATAL_ERROR "retnet: RETNET_GPU must be none, amd or nvidia, got ${RETNET_GPU}")
+  message(FATAL_ERROR "retnet: RETNET_GPU must be none, amd, nvidia or emulated, got ${RETNET_GPU}")
 endif()
 if(NOT RETNET_GPU STREQUAL "none")
   target_compile_definitions(retnet_kernels PUBLIC RETNET_GPU)  # tensor/dispatch.h asks for it

@@ -39,34 +39,63 @@ __device__ int rank_in_block(bool flag, int& total) {
   return rank;
 }
 
-/// A block for each i. The first of those with the same id adds up the rows of all of them, in order: it
-/// looks for them among as many ids as it has threads at a time, and lists them, so that their rows can be
-/// loaded without waiting for each other.
+/// The gradient is a sum over all tokens of an id, of which some have very many, in two steps. A slice is as
+/// many tokens as a block has threads. In both steps there is a block for each token i.
+constexpr std::int64_t kSlice = kThreads;
+
+/// The first token of its id in a slice adds up the rows of all those, in order, in row i of `sums`, and sets
+/// first[i]; the others clear it. It lists them, so that their rows can be loaded without waiting for each
+/// other.
 template <class T>
-__global__ void embedding_grad_kernel(T* dtable, const T* dy, const std::int32_t* ids, std::int64_t vocab,
-                                      std::int64_t n, std::int64_t d) {
+__global__ void embedding_slices(accum_t<T>* sums, std::int32_t* is_first, const T* dy,
+                                 const std::int32_t* ids, std::int64_t vocab, std::int64_t n,
+                                 std::int64_t d) {
+  using A = accum_t<T>;
+  const std::int64_t i = blockIdx.x, id = ids[i], begin = i / kSlice * kSlice, j = begin + threadIdx.x;
+  const bool same = j < n && ids[j] == id;
+  const bool first = block_sum(int{same && j < i}) == 0 && id >= 0 && id < vocab;
+  if (threadIdx.x == 0) is_first[i] = first;
+  if (!first) return;  // the whole block
+  __shared__ int listed[kThreads];
+  int count = 0;
+  const int rank = rank_in_block(same, count);
+  if (same) listed[rank] = static_cast<int>(threadIdx.x);
+  __syncthreads();
+  for (std::int64_t column = threadIdx.x; column < d; column += blockDim.x) {
+    A sum = A(0);
+#pragma unroll 8
+    for (int e = 0; e < count; ++e) sum += A(dy[(begin + listed[e]) * d + column]);
+    sums[i * d + column] = sum;
+  }
+}
+
+/// The first token of its id among all adds the sums of all slices to the table, in order. A slice has one
+/// first token of an id, so the thread that finds it puts it into the slice's place.
+template <class T>
+__global__ void embedding_grad_kernel(T* dtable, const accum_t<T>* sums, const std::int32_t* is_first,
+                                      const std::int32_t* ids, std::int64_t n, std::int64_t d) {
   using A = accum_t<T>;
   const std::int64_t i = blockIdx.x, id = ids[i];
-  if (id < 0 || id >= vocab) return;  // the whole block
+  if (!is_first[i]) return;  // the whole block
   int earlier = 0;
   for (std::int64_t j = threadIdx.x; j < i; j += blockDim.x) earlier += ids[j] == id;
   if (block_sum(earlier) > 0) return;
-  __shared__ int listed[kThreads];
-  for (std::int64_t first = 0; first < d; first += blockDim.x) {
-    const std::int64_t column = first + threadIdx.x;
-    A sum = column < d ? A(dtable[id * d + column]) : A(0);
-    for (std::int64_t begin = i; begin < n; begin += blockDim.x) {
-      const bool same = begin + threadIdx.x < n && ids[begin + threadIdx.x] == id;
-      int count = 0;
-      const int rank = rank_in_block(same, count);
-      if (same) listed[rank] = static_cast<int>(threadIdx.x);
-      __syncthreads();
-#pragma unroll 8
-      for (int e = 0; e < count; ++e)
-        if (column < d) sum += A(dy[(begin + listed[e]) * d + column]);
-      __syncthreads();  // the next ids overwrite the list
+  __shared__ std::int64_t found[kThreads];  // token, of as many slices at a time; -1 for none
+  for (std::int64_t begin = i / kSlice * kSlice; begin < n; begin += kThreads * kSlice) {
+    found[threadIdx.x] = -1;
+    __syncthreads();
+    for (int slice = 0; slice < kThreads && begin + slice * kSlice < n; ++slice) {
+      const std::int64_t j = begin + slice * kSlice + threadIdx.x;
+      if (j < n && ids[j] == id && is_first[j]) found[slice] = j;
     }
-    if (column < d) dtable[id * d + column] = T(sum);
+    __syncthreads();
+    for (std::int64_t column = threadIdx.x; column < d; column += blockDim.x) {
+      A sum = A(dtable[id * d + column]);
+      for (int slice = 0; slice < kThreads && begin + slice * kSlice < n; ++slice)
+        if (found[slice] >= 0) sum += sums[found[slice] * d + column];
+      dtable[id * d + column] = T(sum);
+    }
+    __syncthreads();  // the next slices overwrite what was found
   }
 }
 
@@ -97,8 +126,12 @@ template <class T>
 void embedding_grad(Hip hip, T* dtable, const T* dy, const std::int32_t* ids, std::int64_t vocab,
                     std::int64_t n, std::int64_t d) {
   if (n * d == 0) return;
-  embedding_grad_kernel<<<static_cast<unsigned>(n), kThreads, 0, stream_of(hip)>>>(dtable, dy, ids, vocab, n,
-                                                                                   d);
+  const Scratch sums(hip, n * d * std::int64_t{sizeof(accum_t<T>)}),
+      first(hip, n * std::int64_t{sizeof(std::int32_t)});
+  embedding_slices<<<static_cast<unsigned>(n), kThreads, 0, stream_of(hip)>>>(
+      sums.as<accum_t<T>>(), first.as<std::int32_t>(), dy, ids, vocab, n, d);
+  embedding_grad_kernel<<<static_cast<unsigned>(n), kThreads, 0, stream_of(hip)>>>(
+      dtable, sums.as<accum_t<T>>(), first.as<std::int32_t>(), ids, n, d);
   check_launch("embedding_grad");
 }
 

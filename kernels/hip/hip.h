@@ -1,5 +1,5 @@
 /// @file
-/// The HIP runtime for the .hip sources; on NVIDIA, CUDA's names for what they use of it.
+/// The HIP runtime for the .hip sources; on NVIDIA, CUDA's names for what they use of it; without a GPU, the emulator.
 #pragma once
 
 #if defined(__CUDACC__)
@@ -46,7 +46,11 @@
 #define hipEventElapsedTime cudaEventElapsedTime
 #define hipEventDestroy cudaEventDestroy
 #else
+#if defined(RETNET_GPU_EMULATED)
+#include "kernels/emulated/hip_runtime.h"
+#else
 #include <hip/hip_runtime.h>
+#endif
 // AMD's threads in step need no mask of who takes part.
 #define __shfl_xor_sync(mask, value, lane, width) __shfl_xor(value, lane, width)
 #endif

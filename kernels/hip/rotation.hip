@@ -5,19 +5,23 @@
 namespace retnet::kernels {
 namespace {
 
-/// A thread for each pair.
+/// A block for each token: the pairs of all heads.
 template <class T>
 __global__ void rotate_kernel(Rotation s, T* y, const T* x, const accum_t<T>* cosines,
                               const accum_t<T>* sines) {
   using A = accum_t<T>;
-  const std::int64_t at = thread_index(), pairs = s.dk / 2;
-  if (at >= s.batch * s.n * s.heads * pairs) return;
-  const std::int64_t j = at % pairs, h = at / pairs % s.heads, bt = at / pairs / s.heads;
-  const std::int64_t table = bt % s.n * pairs + j, column = h * s.dk + 2 * j;
-  const A cosine = cosines[table] * A(s.scale), sine = sines[table] * A(s.inverse ? -s.scale : s.scale);
-  const A even = A(x[bt * s.x_row + column]), odd = A(x[bt * s.x_row + column + 1]);
-  y[bt * s.y_row + column] = T(even * cosine - odd * sine);
-  y[bt * s.y_row + column + 1] = T(odd * cosine + even * sine);
+  const std::int64_t bt = blockIdx.x;
+  const auto pairs = static_cast<unsigned>(s.dk / 2), all = static_cast<unsigned>(s.heads) * pairs;
+  const std::int64_t table = bt % s.n * pairs;
+  const T* x_t = x + bt * s.x_row;
+  T* y_t = y + bt * s.y_row;
+  for (unsigned i = threadIdx.x; i < all; i += blockDim.x) {
+    const std::int64_t at = table + i % pairs;
+    const A cosine = cosines[at] * A(s.scale), sine = sines[at] * A(s.inverse ? -s.scale : s.scale);
+    const A even = A(x_t[2 * i]), odd = A(x_t[2 * i + 1]);
+    y_t[2 * i] = T(even * cosine - odd * sine);
+    y_t[2 * i + 1] = T(odd * cosine + even * sine);
+  }
 }
 
 }  // namespace
@@ -25,9 +29,10 @@ __global__ void rotate_kernel(Rotation s, T* y, const T* x, const accum_t<T>* co
 template <class T>
 void rotate(Hip hip, const Rotation& s, T* y, const T* x, const accum_t<T>* cosines,
             const accum_t<T>* sines) {
-  const std::int64_t pairs = s.batch * s.n * s.heads * (s.dk / 2);
-  if (pairs == 0) return;
-  rotate_kernel<<<blocks_for(pairs), kThreads, 0, stream_of(hip)>>>(s, y, x, cosines, sines);
+  const std::int64_t tokens = s.batch * s.n, pairs = s.heads * (s.dk / 2);
+  if (tokens * pairs == 0) return;
+  rotate_kernel<<<static_cast<unsigned>(tokens), threads_for_row(pairs), 0, stream_of(hip)>>>(s, y, x,
+                                                                                              cosines, sines);
   check_launch("rotate");
 }
 

@@ -1,0 +1,198 @@
+#include <boost/context/fiber.hpp>
+#include <cstdlib>
+#include <memory>
+#include <numeric>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "kernels/emulated/hip_runtime.h"
+#include "kernels/exec.h"
+
+#if defined(_OPENMP)
+#include <omp.h>
+#endif
+
+thread_local constinit dim3 threadIdx, blockIdx, blockDim, gridDim;
+
+namespace retnet::emulated {
+namespace {
+
+using boost::context::fiber;
+
+enum class State { kReady, kWaitsForTeam, kWaitsForBlock, kEnded };
+
+/// Order in which what may run in any order does: forwards, backwards, or another one each time.
+class Order {
+ public:
+  Order() {
+    const char* wanted = std::getenv("RETNET_EMULATED_ORDER");
+    const std::string name = wanted ? wanted : "forward";
+    backward_ = name == "backward";
+    if (!backward_ && name != "forward") random_ = std::make_unique<std::mt19937>(std::stoul(name));
+  }
+  void arrange(std::vector<unsigned>& list) {
+    std::iota(list.begin(), list.end(), 0u);
+    if (backward_) std::reverse(list.begin(), list.end());
+    if (random_) std::shuffle(list.begin(), list.end(), *random_);
+  }
+
+ private:
+  bool backward_ = false;
+  std::unique_ptr<std::mt19937> random_;
+};
+
+/// The blocks that one thread of the CPU runs, one after another. A thread of the block runs until it waits;
+/// then what it was about stays on a stack of its own, a fiber, and another goes on.
+class Block {
+ public:
+  void run(const char* kernel, dim3 at, dim3 threads, const std::function<void()>& body) {
+    const unsigned count = threads.x * threads.y * threads.z;
+    body_ = &body;
+    threads_ = threads;
+    blockIdx = at;
+    blockDim = threads;
+    state_.assign(count, State::kReady);
+    parked_.resize(count);
+    published_.resize(count);
+    order_.resize(count);
+    arranged_.arrange(order_);
+    next_ = 0;
+    while (next_ < count) begin_threads();
+    while (release(kernel)) {
+      arranged_.arrange(order_);
+      for (const unsigned t : order_)
+        if (state_[t] == State::kReady) go_on(t);
+    }
+  }
+
+  /// Parks the running thread.
+  void wait(State why) {
+    const unsigned me = running_;
+    state_[me] = why;
+    scheduler_ = std::move(scheduler_).resume();
+  }
+
+  const void* exchange(const void* mine, unsigned lane) {
+    const unsigned me = running_;
+    published_[me] = mine;
+    wait(State::kWaitsForTeam);
+    return published_[me ^ lane];
+  }
+
+ private:
+  /// Runs threads that have not begun, on one fiber, until one of them waits or all have begun.
+  void begin_threads() {
+    fiber worker = idle_.empty() ? fiber([this](fiber&& scheduler) { return work(std::move(scheduler)); })
+                                 : take_idle();
+    resume(std::move(worker));
+  }
+
+  /// What a fiber does: all threads that nobody has begun, one after another; then it waits for another block.
+  fiber work(fiber&& scheduler) {
+    scheduler_ = std::move(scheduler);
+    for (;;) {
+      while (next_ < order_.size()) {
+        const unsigned t = order_[next_++];
+        enter(t);
+        (*body_)();
+        state_[running_] = State::kEnded;
+      }
+      scheduler_ = std::move(scheduler_).resume();
+    }
+  }
+
+  void go_on(unsigned t) {
+    enter(t);
+    state_[t] = State::kReady;
+    resume(std::move(parked_[t]));
+  }
+
+  /// Runs a fiber until the thread on it waits, and keeps it for that thread; or until nothing is left for it.
+  void resume(fiber worker) {
+    worker = std::move(worker).resume();
+    if (state_[running_] == State::kEnded)
+      idle_.push_back(std::move(worker));
+    else
+      parked_[running_] = std::move(worker);
+  }
+
+  fiber take_idle() {
+    fiber worker = std::move(idle_.back());
+    idle_.pop_back();
+    return worker;
+  }
+
+  void enter(unsigned t) {
+    running_ = t;
+    threadIdx = dim3(t % threads_.x, t / threads_.x % threads_.y, t / (threads_.x * threads_.y));
+  }
+
+  /// Makes ready whoever waits for threads that are all there. False once all have ended.
+  bool release(const char* kernel) {
+    const auto count = static_cast<unsigned>(state_.size());
+    bool some_ready = false;
+    for (unsigned first = 0; first < count; first += kTeam) {
+      const unsigned last = std::min(first + kTeam, count);
+      some_ready |= release(first, last, State::kWaitsForTeam);
+    }
+    if (some_ready || release(0, count, State::kWaitsForBlock)) return true;
+    const auto ended = std::count(state_.begin(), state_.end(), State::kEnded);
+    if (ended == static_cast<std::ptrdiff_t>(count)) return false;
+    throw kernels::DeviceError(std::string(kernel) + ": required barriers that every thread reaches, got " +
+                               std::to_string(count - ended) + " of " + std::to_string(count) +
+                               " threads waiting for others that do not come");
+  }
+
+  bool release(unsigned first, unsigned last, State waiting) {
+    for (unsigned t = first; t < last; ++t)
+      if (state_[t] != waiting) return false;
+    std::fill(state_.begin() + first, state_.begin() + last, State::kReady);
+    return first < last;
+  }
+
+  Order arranged_;
+  const std::function<void()>* body_ = nullptr;
+  dim3 threads_;
+  unsigned running_ = 0;
+  std::size_t next_ = 0;  ///< of order_: the first that has not begun
+  std::vector<unsigned> order_;
+  std::vector<State> state_;
+  std::vector<fiber> parked_, idle_;
+  std::vector<const void*> published_;
+  fiber scheduler_;
+};
+
+/// The calling thread's. Its fibers are kept: to make one takes longer than most blocks.
+Block& block() {
+  static thread_local Block mine;
+  return mine;
+}
+
+}  // namespace
+
+const void* exchange(const void* mine, unsigned lane) { return block().exchange(mine, lane); }
+
+void meet_team() { block().wait(State::kWaitsForTeam); }
+
+void run(const char* kernel, dim3 blocks, dim3 threads, const std::function<void()>& thread) {
+  const auto count = static_cast<std::int64_t>(blocks.x) * blocks.y * blocks.z;
+  std::vector<unsigned> order(static_cast<std::size_t>(count));
+  static Order arranged;
+  arranged.arrange(order);
+  std::string error;
+#pragma omp parallel for schedule(dynamic) if (count > 1)
+  for (std::int64_t i = 0; i < count; ++i) try {
+      const unsigned b = order[static_cast<std::size_t>(i)];
+      gridDim = blocks;
+      block().run(kernel, dim3(b % blocks.x, b / blocks.x % blocks.y, b / (blocks.x * blocks.y)), threads, thread);
+    } catch (const kernels::DeviceError& e) {
+#pragma omp critical
+      error = e.what();
+    }
+  if (!error.empty()) throw kernels::DeviceError(error);
+}
+
+}  // namespace retnet::emulated
+
+void __syncthreads() { retnet::emulated::block().wait(retnet::emulated::State::kWaitsForBlock); }
