@@ -71,7 +71,7 @@ __global__ __launch_bounds__(kThreads) void few_rows(Matmul s, int team, T* c, c
                                                      Epilogue epilogue) {
   using A = accum_t<T>;
   constexpr int kSize = Pack<T>::kSize, kValues = Rows * Columns;
-  constexpr int kAtOnce = kValues == 1 ? 8 : kValues <= 8 ? 4 : 1;
+  [[maybe_unused]] constexpr int kAtOnce = kValues == 1 ? 8 : kValues <= 8 ? 4 : 1;
   const int thread = static_cast<int>(threadIdx.x);
   const std::int64_t first = std::int64_t(blockIdx.x) * (kThreads / team) * Columns;
   const std::int64_t column = first + thread / team * Columns;
@@ -120,9 +120,11 @@ void launch(Hip hip, const Matmul& s, T* c, const T* a, const T* b, const Epilog
     return reinterpret_cast<std::uintptr_t>(x) % 16 == 0 && step % Pack<T>::kSize == 0;
   };
   const bool packs = fits(a, s.a_row) && fits(b, s.b_col) && s.k % Pack<T>::kSize == 0;
-  const auto kernel =
-      packs ? few_rows<Rows, Columns, true, T, Epilogue> : few_rows<Rows, Columns, false, T, Epilogue>;
-  kernel<<<static_cast<unsigned>(blocks), kThreads, 0, stream_of(hip)>>>(s, team, c, a, b, epilogue);
+  const auto grid = static_cast<unsigned>(blocks);
+  if (packs)
+    few_rows<Rows, Columns, true><<<grid, kThreads, 0, stream_of(hip)>>>(s, team, c, a, b, epilogue);
+  else
+    few_rows<Rows, Columns, false><<<grid, kThreads, 0, stream_of(hip)>>>(s, team, c, a, b, epilogue);
   check_launch("matmul, few rows");
 }
 
