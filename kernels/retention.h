@@ -52,6 +52,8 @@ void retention(Hip, const Retention<T>& s, const RetentionTensors<T>& in, const 
 template <class T>
 void retention_parallel(Cpu, const Retention<T>& s, const RetentionTensors<T>& in,
                         const RetentionOutput<T>& out);
+/// On a GPU the scores of a strip of queries are in scratch memory: N numbers for each of 8192 queries, all
+/// heads together, and for at least 128 of a head.
 template <class T>
 void retention_parallel(Hip, const Retention<T>& s, const RetentionTensors<T>& in,
                         const RetentionOutput<T>& out);

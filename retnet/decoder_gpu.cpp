@@ -36,7 +36,9 @@ GpuDecoder::GpuDecoder(const RetNet& model, std::int64_t batch)
       const Tensor weight = parameters.get(name + of);
       return weight.defined() ? clone(weight) : weight;
     };
-    std::vector<Tensor> heads{copy("q.weight"), copy("k.weight"), copy("v.weight")};
+    // Keys are divided by sqrt(dk), Eq. (5), in their weights: queries and keys then turn together.
+    const double scale = 1 / std::sqrt(static_cast<double>(c.dk()));
+    std::vector<Tensor> heads{copy("q.weight"), mul(copy("k.weight"), scale), copy("v.weight")};
     if (c.gate != Activation::none) heads.push_back(copy("g.weight"));
     layers_.push_back({concat(heads, 0), copy("o.weight"), copy("ffn.act.weight"), copy("ffn.lin.weight"),
                        copy("ffn.down.weight"), copy("head_norm.weight"), copy("head_norm.bias"),
@@ -104,18 +106,13 @@ Tensor GpuDecoder::compute() const {
 Tensor GpuDecoder::retain(std::int64_t l, const Tensor& row, const Tensor& z_before) const {
   const Config& c = config_;
   const std::int64_t width = row.dim(1), dk = c.dk(), dv = c.dv();
-  const auto heads = [&](std::int64_t begin, std::int64_t size) {
-    return Tensor(row.storage(), row.offset() + begin, {batch_, 1, c.heads, size}, {width, width, size, 1},
+  const auto heads = [&](std::int64_t begin, std::int64_t count, std::int64_t size) {
+    return Tensor(row.storage(), row.offset() + begin, {batch_, 1, count, size}, {width, width, size, 1},
                   row.dtype());
   };
-  const Tensor q = heads(0, dk), k = heads(c.key_width, dk), v = heads(2 * c.key_width, dv);
-  const double scale = 1 / std::sqrt(static_cast<double>(dk));  // Eq. (5)
-  if (theta_.empty()) {
-    copy_into(k, mul(k, scale));
-  } else {
-    rotate_in_place(q, cosines_, sines_, 1, false);
-    rotate_in_place(k, cosines_, sines_, scale, false);
-  }
+  if (!theta_.empty()) rotate_in_place(heads(0, 2 * c.heads, dk), cosines_, sines_, 1, false);  // q and k
+  const Tensor q = heads(0, c.heads, dk), k = heads(c.key_width, c.heads, dk);
+  const Tensor v = heads(2 * c.key_width, c.heads, dv);
   const Tensor o = Tensor::empty({batch_, c.value_width}, row.dtype(), row.device());
   on_gpu("decode", [&](auto exec) {
     with_type("decode", row.dtype(), [&]<class T>(Type<T>) {

@@ -50,8 +50,9 @@ void bench_decode(const Config& config, Device device, double budget,
   model.to(device);
   for (const bool bf16_weights : {false, true}) {
     if (bf16_weights && device != Device::cpu) continue;
-    for (const std::int64_t batch : {1, 4, 16})
-      report(time_case(model, {batch, bf16_weights, 0, 0, 0, 0}, budget));
+    for (const std::int64_t batch : {1, 4, 16, 64})
+      if (batch <= 16 || device != Device::cpu)
+        report(time_case(model, {batch, bf16_weights, 0, 0, 0, 0}, budget));
   }
   for (const std::int64_t position : {100, 10000, 1000000})
     report(time_case(model, {1, false, position, 0, 0, 0}, budget));

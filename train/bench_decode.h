@@ -22,7 +22,8 @@ struct DecodeTiming {
 
 /// Times the steps of a freshly initialised model: batches of 1, 4 and 16 with either kind of weights, and
 /// one sequence after 10^2, 10^4 and 10^6 tokens.
-/// On a GPU the weights are f32, and steps are queued without a look at their logits.
+/// On a GPU there is a batch of 64 as well, the weights are f32, and steps are queued without a look at their
+/// logits.
 /// @param budget  seconds for each case, about
 /// @param report  called with each case as soon as it is measured
 void bench_decode(const Config& config, Device device, double budget,

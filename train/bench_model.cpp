@@ -60,22 +60,40 @@ void bench_forward(Report& report, const BenchOptions& options) {
   }
 }
 
+namespace {
+
+void report_decoding(Report& report, const BenchOptions& options, const std::string& name,
+                     const Config& config) {
+  bench_decode(config, options.device, options.budget / 2, [&](const DecodeTiming& timing) {
+    std::string which = name + ", " + batch_text(timing.batch, timing.bf16_weights);
+    if (timing.position > 0) which += ", after " + std::to_string(timing.position);
+    const auto batch = static_cast<double>(timing.batch);
+    // The state is read and written, the weights are read.
+    const auto state =
+        static_cast<double>(2 * config.layers * config.key_width * (config.dv() + 1)) * sizeof(float);
+    report.add({"decode", which, "tokens/s", timing.tokens_per_second, timing.seconds,
+                batch * forward_flops(config, 0),
+                timing.weight_bytes_per_second * timing.seconds + batch * state});
+  });
+}
+
+// 267 million parameters: weights that no cache holds.
+Config large() {
+  Config c;
+  c.d_model = c.key_width = 1024, c.value_width = c.ffn_width = 2048, c.layers = 16, c.vocab = 32000;
+  return c;
+}
+
+}  // namespace
+
 void bench_decoding(Report& report, const BenchOptions& options) {
   for (const std::string& name : options.presets) {
-    const Config config = preset(name);
     report.heading("decoding with preset " + name);
-    bench_decode(config, options.device, options.budget / 2, [&](const DecodeTiming& timing) {
-      std::string which = name + ", " + batch_text(timing.batch, timing.bf16_weights);
-      if (timing.position > 0) which += ", after " + std::to_string(timing.position);
-      const auto batch = static_cast<double>(timing.batch);
-      // The state is read and written, the weights are read.
-      const auto state =
-          static_cast<double>(2 * config.layers * config.key_width * (config.dv() + 1)) * sizeof(float);
-      report.add({"decode", which, "tokens/s", timing.tokens_per_second, timing.seconds,
-                  batch * forward_flops(config, 0),
-                  timing.weight_bytes_per_second * timing.seconds + batch * state});
-    });
+    report_decoding(report, options, name, preset(name));
   }
+  if (options.device == Device::cpu || options.quick) return;
+  report.heading("decoding with a model of 267 million parameters");
+  report_decoding(report, options, "267M", large());
 }
 
 }  // namespace retnet

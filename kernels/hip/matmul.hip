@@ -6,6 +6,7 @@
 
 #include <cmath>
 
+#include "kernels/hip/matmul_few.h"
 #include "kernels/hip/tile.h"
 #include "kernels/matmul.h"
 #include "kernels/matmul_batch.h"
@@ -169,6 +170,7 @@ Choice choose(const Matmul& s) {
 
 template <class Epilogue, class T>
 void matmul(Hip hip, const Matmul& s, T* c, const T* a, const T* b, const Epilogue& epilogue) {
+  if (has_few_rows(s)) return matmul_few_rows(hip, s, c, a, b, epilogue);
   using Of = Tiles<T>;
   const Choice choice = choose<T>(s);
   const auto run_with = [&](auto tile) { run<decltype(tile)>(hip, s, c, a, b, epilogue, choice.slices); };

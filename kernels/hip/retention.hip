@@ -1,6 +1,7 @@
 // Chunkwise retention, Eq. (7), and its gradient, (G10), (G12) and (G13), as derived in docs/chunkwise.md;
 // the products are the kernels of retention_chunk.h. U = o before its division by c, C' = the length of a
-// chunk.
+// chunk. The parallel form, Eq. (5), is a single chunk of N steps, whose scores are computed and used a strip
+// of rows at a time: nothing of N x N numbers exists.
 //
 // dU = do / c is never formed: 1 / c_i is a factor of row i in each product that dU takes part in. The
 // gradient dr of the row sums is kept as c dr, so that it has the same factor.
@@ -30,23 +31,22 @@ __device__ T sum_of_row(T x) {
 /// r_i = gamma^(i+1) q_i z + sum over j <= i of A[i, j]: what a column of ones beside V would give.
 template <class T>
 __global__ void sum_scores(Chunks<T> all, const T* q, Borders<T> z, const T* scores, T* row_sums) {
-  const std::int64_t row = std::int64_t(blockIdx.x) * kRows + threadIdx.y, n = all.s.n;
-  const bool inside = row < all.heads() * n;
+  const std::int64_t row = std::int64_t(blockIdx.x) * kRows + threadIdx.y, index = row / all.strip_rows;
+  const std::int64_t i = all.strip + row % all.strip_rows;
+  const Chunk<T> chunk(all, index / all.count, index % all.count);
+  const bool inside = index < all.heads() * all.count && i < chunk.length;
   T sum = T(0);
   if (inside) {
-    const std::int64_t index = row % n / all.chunk;
-    const Chunk<T> chunk(all, row / n, index);
-    const std::int64_t i = row % n - chunk.first;
-    if (const T* const before = z.at(all, chunk.head, index, Border::before)) {
+    if (const T* const before = z.at(all, chunk.head, index % all.count, Border::before)) {
       const T* const q_i = chunk.rows(q, all.s.q) + i * all.s.q.time;
       for (std::int64_t d = threadIdx.x; d < all.s.dk; d += kLanes) sum += q_i[d] * before[d];
       sum *= decay(chunk, Border::before, i);
     }
-    const T* const A = scores + ((chunk.head * all.count + index) * all.chunk + i) * all.chunk;
+    const T* const A = scores + row * all.chunk;
     for (std::int64_t j = threadIdx.x; j <= i; j += kLanes) sum += A[j];
   }
   sum = sum_of_row(sum);
-  if (inside && threadIdx.x == 0) row_sums[row] = sum;
+  if (inside && threadIdx.x == 0) chunk.steps(row_sums, all.s.n)[i] = sum;
 }
 
 /// Eq. (G13): 1 / c, and c dr from o = U / c: dc = -sum(do o) / c, which reaches the row sum r where it, and
@@ -72,10 +72,7 @@ __global__ void read_outputs(Retention<T> s, RetentionResults<T> out, T* inverse
   c_dr[row] = constant ? T(0) : r > 0 ? -sum : r < 0 ? sum : T(0) * sum;
 }
 
-template <class T>
-unsigned blocks_of_rows(const Retention<T>& s) {
-  return static_cast<unsigned>((s.batch * s.heads * s.n + kRows - 1) / kRows);
-}
+unsigned blocks_of_rows(std::int64_t rows) { return static_cast<unsigned>((rows + kRows - 1) / kRows); }
 
 /// Scratch memory for `count` numbers.
 template <class T>
@@ -97,6 +94,34 @@ Chunks<T> chunks_of(const Retention<T>& s) {
   return Chunks<T>(s, s.n < s.chunk && s.n > 0 ? s.n : s.chunk);
 }
 
+/// Rows of a strip of the parallel form: enough for all heads together to fill the GPU, and a multiple of
+/// every tile's.
+std::int64_t rows_of_strip(std::int64_t heads, std::int64_t n) {
+  constexpr std::int64_t enough = 8192, step = 128;
+  const std::int64_t rows = (enough / heads + step - 1) / step * step;
+  return rows < step ? step : rows < n ? rows : n;
+}
+
+/// Row sums and outputs of a strip of each chunk, Eq. (7), from the states S and z before the chunks.
+/// @param A  where its scores go
+template <class T>
+void outputs(Hip hip, const Chunks<T>& all, const RetentionTensors<T>& in, const Borders<T>& S,
+             const Borders<T>& z, T* A, const RetentionOutput<T>& out) {
+  const Retention<T>& s = all.s;
+  const Scores<T> QK{in.q, in.k, s.q, s.k, s.dk, nullptr, nullptr, A};
+  scores(hip, all, {QK, {}}, 1);
+  const unsigned blocks = blocks_of_rows(all.heads() * all.count * all.strip_rows);
+  sum_scores<<<blocks, dim3(kLanes, kRows), 0, stream_of(hip)>>>(all, in.q, z, A, out.row_sums);
+  check_launch("retention, row sums");
+
+  Mixture<T> o;  // o_i = (gamma^(i+1) q_i S + A_i V) / c_i
+  o.x = in.q, o.x_layout = s.q, o.depth = s.dk, o.S = S;
+  o.scores = A, o.y = in.v, o.y_layout = s.v;
+  o.row_sums = out.row_sums, o.root_s = s.root_s;
+  o.out = out.o, o.out_layout = s.o, o.columns = s.dv;
+  mix(hip, all, {o, {}, {}}, 1);
+}
+
 }  // namespace
 
 template <class T>
@@ -109,21 +134,27 @@ void retention(Hip hip, const Retention<T>& s, const RetentionTensors<T>& in, co
   Walk<T> w = states(s, in, between_S.as<T>(), between_z.as<T>());
   w.end_S = out.S, w.end_z = out.z;
   walk(hip, all, w);
+  if (heads * s.n > 0)
+    outputs(hip, all, in, {in.S, between_S.as<T>(), size}, {in.z, between_z.as<T>(), s.dk}, A.as<T>(), out);
+}
+
+template <class T>
+void retention_parallel(Hip hip, const Retention<T>& s, const RetentionTensors<T>& in,
+                        const RetentionOutput<T>& out) {
+  constexpr std::int64_t states_chunk = 128;  // the state is still Eq. (7)'s, taken in pieces
+  Walk<T> w = states(s, in, static_cast<T*>(nullptr), static_cast<T*>(nullptr));
+  w.end_S = out.S, w.end_z = out.z;
+  walk(hip, Chunks<T>(s, s.n < states_chunk && s.n > 0 ? s.n : states_chunk), w);
+
+  const std::int64_t heads = s.batch * s.heads;
   if (heads * s.n == 0) return;
-
-  const Scores<T> QK{in.q, in.k, s.q, s.k, s.dk, nullptr, nullptr, A.as<T>()};
-  scores(hip, all, {QK, {}}, 1);
-  const Borders<T> S{in.S, between_S.as<T>(), size}, z{in.z, between_z.as<T>(), s.dk};
-  sum_scores<<<blocks_of_rows(s), dim3(kLanes, kRows), 0, stream_of(hip)>>>(all, in.q, z, A.as<T>(),
-                                                                            out.row_sums);
-  check_launch("retention, row sums");
-
-  Mixture<T> o;  // o_i = (gamma^(i+1) q_i S + A_i V) / c_i
-  o.x = in.q, o.x_layout = s.q, o.depth = s.dk, o.S = S;
-  o.scores = A.as<T>(), o.y = in.v, o.y_layout = s.v;
-  o.row_sums = out.row_sums, o.root_s = s.root_s;
-  o.out = out.o, o.out_layout = s.o, o.columns = s.dv;
-  mix(hip, all, {o, {}, {}}, 1);
+  Chunks<T> all(s, s.n);
+  const std::int64_t rows = rows_of_strip(heads, s.n);
+  const Scratch A = take<T>(hip, heads * rows * s.n);
+  for (all.strip = 0; all.strip < s.n; all.strip += rows) {
+    all.strip_rows = s.n - all.strip < rows ? s.n - all.strip : rows;
+    outputs(hip, all, in, {in.S, nullptr, s.dk * s.dv}, {in.z, nullptr, s.dk}, A.as<T>(), out);
+  }
 }
 
 template <class T>
@@ -139,7 +170,8 @@ void retention_grad(Hip hip, const Retention<T>& s, const RetentionTensors<T>& i
   T *const inverse_c = divisors.as<T>(), *const c_dr = inverse_c + heads * s.n;
 
   if (heads * s.n > 0) {
-    read_outputs<<<blocks_of_rows(s), dim3(kLanes, kRows), 0, stream_of(hip)>>>(s, out, inverse_c, c_dr);
+    read_outputs<<<blocks_of_rows(heads * s.n), dim3(kLanes, kRows), 0, stream_of(hip)>>>(s, out, inverse_c,
+                                                                                          c_dr);
     check_launch("retention_grad, divisors");
   }
   walk(hip, all, states(s, in, S.as<T>(), z.as<T>()));
@@ -176,10 +208,12 @@ void retention_grad(Hip hip, const Retention<T>& s, const RetentionTensors<T>& i
   mix(hip, all, {dv, dq, dk}, 3);
 }
 
-#define RETNET_RETENTION(T)                                                             \
-  template void retention<T>(Hip, const Retention<T>&, const RetentionTensors<T>&,      \
-                             const RetentionOutput<T>&);                                \
-  template void retention_grad<T>(Hip, const Retention<T>&, const RetentionTensors<T>&, \
+#define RETNET_RETENTION(T)                                                                 \
+  template void retention<T>(Hip, const Retention<T>&, const RetentionTensors<T>&,          \
+                             const RetentionOutput<T>&);                                    \
+  template void retention_parallel<T>(Hip, const Retention<T>&, const RetentionTensors<T>&, \
+                                      const RetentionOutput<T>&);                           \
+  template void retention_grad<T>(Hip, const Retention<T>&, const RetentionTensors<T>&,     \
                                   const RetentionResults<T>&, const RetentionGradients<T>&);
 RETNET_RETENTION(float)
 RETNET_RETENTION(double)

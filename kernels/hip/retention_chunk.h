@@ -9,31 +9,47 @@
 
 namespace retnet::kernels {
 
+/// Tiles of a side that n elements take.
+RN_HD inline std::int64_t tiles(std::int64_t n, int side) { return (n + side - 1) / side; }
+
+/// Tiles that leave work for fewer blocks than this are not chosen where smaller ones are.
+constexpr std::int64_t kManyBlocks = 128;
+
 /// A call's sizes, cut into chunks.
 template <class T>
 struct Chunks {
   Retention<T> s;
   std::int64_t chunk = 0, count = 0;
   std::int64_t powers_row = 0;  ///< powers of one head
+  /// The strip of each chunk whose steps scores and outputs are wanted of: where it begins, and its rows.
+  std::int64_t strip = 0, strip_rows = 0;
 
   /// @param chunk  at most s.chunk, whose powers are used
   Chunks(const Retention<T>& s, std::int64_t chunk)
-      : s(s), chunk(chunk), count((s.n + chunk - 1) / chunk), powers_row(s.chunk + 1) {}
+      : s(s), chunk(chunk), count((s.n + chunk - 1) / chunk), powers_row(s.chunk + 1), strip_rows(chunk) {}
 
   RN_HD std::int64_t heads() const { return s.batch * s.heads; }
   RN_HD std::int64_t borders() const { return count > 0 ? count - 1 : 0; }
 };
 
+/// A count of blocks, of which there are less than 2^32: dividing 64 bits takes a hundred instructions.
+__device__ inline unsigned narrow(std::int64_t count) { return static_cast<unsigned>(count); }
+
 /// One chunk of one head of one sequence.
 template <class T>
 struct Chunk {
-  std::int64_t head, b, h, first, length;
+  std::int64_t head, b, h, index, first, length;
   const T* powers;  ///< gamma^0 ..
 
-  __device__ Chunk(const Chunks<T>& all, std::int64_t head, std::int64_t chunk)
-      : head(head), b(head / all.s.heads), h(head % all.s.heads), first(chunk * all.chunk) {
+  __device__ Chunk(const Chunks<T>& all, std::int64_t head, std::int64_t index)
+      : head(head), b(head / all.s.heads), h(head % all.s.heads), powers(all.s.powers + h * all.powers_row) {
+    move_to(all, index);
+  }
+  /// Another chunk of the head.
+  __device__ void move_to(const Chunks<T>& all, std::int64_t to) {
+    index = to;
+    first = index * all.chunk;
     length = all.s.n - first < all.chunk ? all.s.n - first : all.chunk;
-    powers = all.s.powers + h * all.powers_row;
   }
   /// The row of the chunk's first step.
   template <class P>
@@ -57,6 +73,12 @@ __device__ T decay(const Chunk<T>& chunk, Border border, std::int64_t i) {
   return chunk.powers[border == Border::before ? i + 1 : chunk.length - 1 - i];
 }
 
+/// Whether a step has nothing left of one that far back: the decay has become 0.
+template <class T>
+__device__ bool out_of_reach(const Chunk<T>& chunk, std::int64_t distance) {
+  return distance > 0 && !(chunk.powers[distance] > T(0));
+}
+
 /// States, or rows z, or gradients of either: `size` numbers for each border between chunks of each head, and
 /// for the border before the first chunk.
 template <class T>
@@ -78,6 +100,9 @@ struct Borders {
 template <class T>
 struct Decayed : Operand<T, Along::rows> {
   static constexpr bool kScaled = true;
+  struct Factor {
+    T power, of_step;  ///< apart, so that what loads them need not wait to multiply
+  };
   const T* powers = nullptr;  ///< of step 0; those of the next ones follow forwards or backwards
   int direction = 1, steps = 0;
   const T* factors = nullptr;  ///< of the chunk's steps; null: 1
@@ -89,10 +114,9 @@ struct Decayed : Operand<T, Along::rows> {
         direction(border == Border::before ? 1 : -1),
         steps(static_cast<int>(chunk.length)),
         factors(factors) {}
-  __device__ T factor(int p) const {
-    if (p >= steps) return T(0);
-    const T power = powers[direction * p];
-    return factors ? power * factors[p] : power;
+  __device__ Factor factor(int p) const {
+    if (p >= steps) return {T(0), T(0)};
+    return {powers[direction * p], factors ? factors[p] : T(1)};
   }
 };
 
@@ -111,7 +135,7 @@ struct Walk {
   RetentionLayout x_layout, y_layout;
   bool backwards = false;
   const T* factors = nullptr;                    ///< [B, H, N] of each product; null: 1
-  const T* weights = nullptr;                    ///< [B, H, N] of x_i in z, besides the factors; null: 1
+  const T* weights = nullptr;                    ///< [B, H, N] of x_i in z, besides the factors
   const T *S = nullptr, *z = nullptr;            ///< where it begins; null: 0
   T *between_S = nullptr, *between_z = nullptr;  ///< [B, H, borders, dk, dv] and without dv; null: not wanted
   T *end_S = nullptr, *end_z = nullptr;          ///< [B, H, dk, dv] and without dv; null: not wanted
@@ -127,7 +151,7 @@ struct Scores {
   RetentionLayout x_layout, y_layout;
   std::int64_t depth = 0;
   const T *factors = nullptr, *added = nullptr;  ///< [B, H, N]; null: 1 and 0
-  T* to = nullptr;                               ///< [B, H, chunks, C, C]
+  T* to = nullptr;                               ///< [B, H, chunks, rows of the strip, C]
 };
 /// Any number of them of at most 2 in one launch.
 template <class T>
@@ -145,8 +169,8 @@ struct Mixture {
   Borders<T> z;             ///< as long as out_i; without between and edge: no such term
   Border border = Border::before;
   const T *factors = nullptr, *weights = nullptr;  ///< [B, H, N]; null: 1
-  const T* scores = nullptr;                       ///< M [B, H, chunks, C, C]
-  bool future = false;                             ///< M^T instead
+  const T* scores = nullptr;                       ///< M [B, H, chunks, rows of the strip, C]
+  bool future = false;                             ///< M^T instead; the strip is the whole chunk then
   const T* y = nullptr;                            ///< rows as long as out_i
   RetentionLayout y_layout;
   const T *row_sums = nullptr, *root_s = nullptr;  ///< whole_i = 1 / c_i of these; null: 1

@@ -7,23 +7,23 @@
 namespace retnet::kernels {
 namespace {
 
-/// A block owns some columns of S of one head: kAcross packs wide, and kDown threads share the rows.
-constexpr int kAcross = 32, kDown = 8, kAtOnce = 4;
+/// Threads of a block, which owns some columns of S of one head: Across packs wide. As many threads as are
+/// left for each pack share the rows.
+constexpr int kThreads = 256, kAtOnce = 4;
 
 /// q_n z_n, z_n = gamma z_(n-1) + k_n, as a tree over the threads. The first block of a head writes z_n.
 template <class T>
 __device__ T step_keys(const RetentionStep<T>& s, const T* q, const T* k, std::int64_t head, T gamma) {
-  constexpr int threads = kAcross * kDown;
-  __shared__ T parts[threads];
+  __shared__ T parts[kThreads];
   const int thread = static_cast<int>(threadIdx.x);
   T sum = T(0);
-  for (std::int64_t d = thread; d < s.dk; d += threads) {
+  for (std::int64_t d = thread; d < s.dk; d += kThreads) {
     const T z_n = gamma * s.z_before[head * s.dk + d] + k[d];  // Eq. (R2)
     if (blockIdx.y == 0) s.z[head * s.dk + d] = z_n;
     sum += q[d] * z_n;
   }
   parts[thread] = sum;
-  for (int half = threads / 2; half > 0; half /= 2) {
+  for (int half = kThreads / 2; half > 0; half /= 2) {
     __syncthreads();
     if (thread < half) parts[thread] += parts[thread + half];
   }
@@ -32,15 +32,16 @@ __device__ T step_keys(const RetentionStep<T>& s, const T* q, const T* k, std::i
 }
 
 /// W columns a thread: a pack, or 1 where packs do not fit the layout.
-template <int W, class T>
-__global__ __launch_bounds__(kAcross* kDown) void step_head(RetentionStep<T> s) {
-  __shared__ T sums[kDown][kAcross * W];
+template <int W, int Across, class T>
+__global__ __launch_bounds__(kThreads) void step_head(RetentionStep<T> s) {
+  constexpr int kDown = kThreads / Across;
+  __shared__ T sums[kDown][Across * W];
   const std::int64_t head = blockIdx.x, b = head / s.heads, h = head % s.heads;
   const auto row = [&](auto* x, const RetentionStride& l) { return x + b * l.batch + h * l.head; };
   const T *q = row(s.q_n, s.q), *k = row(s.k_n, s.k);
   const T gamma = s.gamma[h], r = step_keys(s, q, k, head, gamma);
-  const int across = static_cast<int>(threadIdx.x) % kAcross, down = static_cast<int>(threadIdx.x) / kAcross;
-  const std::int64_t column = (std::int64_t(blockIdx.y) * kAcross + across) * W;
+  const int across = static_cast<int>(threadIdx.x) % Across, down = static_cast<int>(threadIdx.x) / Across;
+  const std::int64_t column = (std::int64_t(blockIdx.y) * Across + across) * W;
   const bool inside = column < s.dv;
   Run<T, W> v = {}, o = {};
   if (inside) v = *reinterpret_cast<const Run<T, W>*>(row(s.v_n, s.v) + column);
@@ -68,21 +69,31 @@ __global__ __launch_bounds__(kAcross* kDown) void step_head(RetentionStep<T> s) 
   __syncthreads();
   const T scale = s.root_s ? inverse_divisor(r, s.root_s[h]) : T(1);
   T* const out = row(s.o_n, s.o);
-  for (int c = static_cast<int>(threadIdx.x); c < kAcross * W; c += kAcross * kDown) {
-    const std::int64_t e = std::int64_t(blockIdx.y) * kAcross * W + c;
+  for (int c = static_cast<int>(threadIdx.x); c < Across * W; c += kThreads) {
+    const std::int64_t e = std::int64_t(blockIdx.y) * Across * W + c;
     T sum = T(0);
     for (int y = 0; y < kDown; ++y) sum += sums[y][c];
     if (e < s.dv) out[e] = scale * sum;
   }
 }
 
-template <int W, class T>
+template <int W, int Across, class T>
 void launch(Hip hip, const RetentionStep<T>& s) {
   const dim3 grid(static_cast<unsigned>(s.batch * s.heads),
-                  static_cast<unsigned>((s.dv + kAcross * W - 1) / (kAcross * W)));
+                  static_cast<unsigned>((s.dv + Across * W - 1) / (Across * W)));
   if (grid.x == 0) return;
-  step_head<W><<<grid, kAcross * kDown, 0, stream_of(hip)>>>(s);
+  step_head<W, Across><<<grid, kThreads, 0, stream_of(hip)>>>(s);
   check_launch("retention_step");
+}
+
+/// Wide blocks read the longest stretches of memory; where they would be few, there are more narrow ones.
+template <int W, class T>
+void launch(Hip hip, const RetentionStep<T>& s) {
+  constexpr std::int64_t kWide = 32, kNarrow = 8, kMany = 512;
+  if (s.batch * s.heads * s.dv >= kMany * kWide * W)
+    launch<W, kWide>(hip, s);
+  else
+    launch<W, kNarrow>(hip, s);
 }
 
 }  // namespace

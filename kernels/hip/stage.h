@@ -27,8 +27,10 @@ enum class Along { either, rows, depth };
 template <class T, Along Direction = Along::either>
 struct Operand {
   using Element = T;
+  static constexpr Along kDirection = Direction;
   /// Whether X(., p) is multiplied by factor(p): see Decayed.
   static constexpr bool kScaled = false;
+  struct Factor {};
 
   const T* at = nullptr;
   std::int64_t row = 0, depth = 0;  ///< X(i, p) is at[i * row + p * depth]
@@ -46,6 +48,9 @@ struct Operand {
   __device__ bool along_depth() const {
     return Direction == Along::either ? turned : Direction == Along::depth;
   }
+  /// Elements from one to the next of a pack, and from one depth to the next.
+  __device__ std::int64_t step() const { return Direction != Along::either ? 1 : turned ? depth : row; }
+  __device__ std::int64_t depth_step() const { return Direction == Along::depth ? 1 : depth; }
 
  private:
   static constexpr std::int64_t kMost = 1 << 30;
@@ -64,11 +69,13 @@ class Stage {
  public:
   /// From here on pieces of x, whose depth ends at `depth`.
   __device__ __forceinline__ void begin(const X& x, std::int64_t depth) {
-    x_ = x, left_ = static_cast<int>(depth), first_ = 0;
+    x_ = x, left_ = static_cast<int>(depth), loaded_ = 0;
 #pragma unroll
     for (int n = 0; n < kPacks; ++n) {
       const Place place(x.along_depth(), n);
       at_[n] = x.at + place.i * x.row + place.p * x.depth;
+      const bool whole = x.dense && x.rows - place.i >= (x.along_depth() ? 1 : kSize);
+      whole_[n] = whole ? left_ - place.p - (x.along_depth() ? kSize - 1 : 0) : 0;
     }
   }
 
@@ -78,21 +85,22 @@ class Stage {
     for (int n = 0; n < kPacks; ++n) {
       const Place place(x_.along_depth(), n);
       if (!place.valid) continue;
-      const int depth = left_ - place.p, rows = x_.rows - place.i;
-      const int count = x_.along_depth() ? (rows > 0 ? depth : 0) : (depth > 0 ? rows : 0);
-      if (x_.dense && count >= kSize) {
+      if constexpr (X::kScaled) factors_[n] = x_.factor(loaded_ + place.p);
+      if (loaded_ < whole_[n]) {
         packs_[n] = *reinterpret_cast<const Pack<T>*>(at_[n]);
       } else {
-        const std::int64_t step = x_.along_depth() ? x_.depth : x_.row;
+        const int depth = left_ - place.p, rows = x_.rows - place.i;
+        const int count = x_.along_depth() ? (rows > 0 ? depth : 0) : (depth > 0 ? rows : 0);
+        const std::int64_t step = x_.step();
 #pragma unroll
         for (int e = 0; e < kSize; ++e) packs_[n].x[e] = e < count ? at_[n][e * step] : T(0.0f);
       }
-      at_[n] += Depth * x_.depth;
+      at_[n] += Depth * x_.depth_step();
     }
-    left_ -= Depth;
+    left_ -= Depth, loaded_ += Depth;
   }
 
-  /// To shared[p * step + i], times the factors of these depths. Calls follow those of load().
+  /// To shared[p * step + i], times the factors of these depths.
   __device__ __forceinline__ void store(A* shared, int step) {
 #pragma unroll
     for (int n = 0; n < kPacks; ++n) {
@@ -103,7 +111,7 @@ class Stage {
 #pragma unroll
       for (int e = 0; e < kSize; ++e) {
         values[e] = static_cast<A>(packs_[n].x[e]);
-        if constexpr (X::kScaled) values[e] *= x_.factor(first_ + place.p + (x_.along_depth() ? e : 0));
+        if constexpr (X::kScaled) values[e] *= factors_[n].power * factors_[n].of_step;
       }
       if (x_.along_depth()) {
 #pragma unroll
@@ -114,13 +122,13 @@ class Stage {
           *reinterpret_cast<Pack<A>*>(to + e) = *reinterpret_cast<const Pack<A>*>(values + e);
       }
     }
-    first_ += Depth;
   }
 
  private:
   static constexpr int kSize = Pack<T>::kSize, kTotal = Rows * Depth / kSize;
   static constexpr int kPacks = (kTotal + Threads - 1) / Threads;
   static_assert(Depth % (2 * kSize) == 0, "a row of a piece is whole sectors");
+  static_assert(!X::kScaled || X::kDirection == Along::rows, "a pack has one factor");
 
   /// Where this thread's pack n begins.
   struct Place {
@@ -142,8 +150,10 @@ class Stage {
 
   X x_;
   const T* at_[kPacks];
-  int left_, first_;  ///< depths that are left to load, and the first of the piece to be stored
+  int whole_[kPacks];  ///< up to which depth a pack is one load
+  int left_, loaded_;  ///< depths
   Pack<T> packs_[kPacks];
+  typename X::Factor factors_[X::kScaled ? kPacks : 1];  ///< loaded with the packs, not waited for until then
 };
 
 }  // namespace retnet::kernels

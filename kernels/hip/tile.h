@@ -97,10 +97,18 @@ class Sums {
   /// f(i, j, sums) for each run of kColumnRun neighbouring sums of a row.
   template <class F>
   __device__ __forceinline__ void for_each_run(F f) {
+    for_each_row([&](int i, auto runs) { runs([&](int j, A* sums) { f(i, j, sums); }); });
+  }
+
+  /// f(i, runs) for each of the thread's rows, where runs(g) calls g(j, sums) for each run of it.
+  template <class F>
+  __device__ __forceinline__ void for_each_row(F f) {
 #pragma unroll
     for (int r = 0; r < Tile::kThreadRows; ++r)
+      f(row(r), [&](auto g) {
 #pragma unroll
-      for (int c = 0; c < Tile::kThreadColumns; c += Tile::kColumnRun) f(row(r), column(c), &sums_[r][c]);
+        for (int c = 0; c < Tile::kThreadColumns; c += Tile::kColumnRun) g(column(c), &sums_[r][c]);
+      });
   }
 
   /// sums += the outer products of a piece of both operands.

@@ -6,12 +6,14 @@
 #include <type_traits>
 
 #include "tensor/ops.h"
+#include "tests/support/close.h"
 #include "tests/support/gpu.h"
 #include "tests/support/matmul_cases.h"
 
 namespace retnet::kernels::test {
 namespace {
 
+using retnet::test::bit_difference;
 using retnet::test::normalized_square_error;
 
 template <class T>
@@ -73,6 +75,37 @@ TEST_CASE("every step of the GPU's product equals the definition, with gaps and 
   }
 }
 
+TEST_CASE("a few rows times a weight equal the definition", "[gpu][matmul]") {
+  RETNET_NEEDS_GPU();
+  for (const Index m : {1, 2, 4, 5, 16, 17})
+    for (const auto& [n, k] :
+         {std::pair<Index, Index>{1, 1}, {7, 33}, {64, 128}, {20, 300}, {130, 516}, {33, 3000}})
+      for (const Index gap : {0, 3, 4}) {
+        Matmul s = product(m, n, k, false, true, gap);
+        s.accumulate = m % 2;
+        check_all(s, a_extent(s), b_extent(s), c_extent(s));
+      }
+}
+
+TEST_CASE("a row times a weight has the same bits alone and beside fifteen others", "[gpu][matmul]") {
+  RETNET_NEEDS_GPU();
+  const Index n = 70, k = 1000;
+  const Matmul one = product(1, n, k, false, true);
+  for (const Index m : {2, 4, 7, 16}) {
+    const Matmul all = product(m, n, k, false, true);
+    const auto multiply = [](auto exec, auto... rest) { matmul(exec, rest...); };
+    const Tensor together = result<float>(Device::hip, all, m * k, n * k, m * n, multiply);
+    for (Index row = 0; row < m; ++row) {
+      const auto multiply_row = [&](auto exec, const Matmul& s, float* c, const float* a, const float* b) {
+        matmul(exec, s, c, a + row * k, b);
+      };
+      const Tensor alone = result<float>(Device::hip, one, m * k, n * k, n, multiply_row);
+      INFO("row " << row << " of " << m);
+      CHECK(bit_difference(alone, slice(together, 0, row * n, (row + 1) * n)) == "");
+    }
+  }
+}
+
 TEST_CASE("the GPU's product repeats an operand along a batch step of 0", "[gpu][matmul]") {
   RETNET_NEEDS_GPU();
   for (const bool repeat_b : {false, true}) {
@@ -116,6 +149,11 @@ TEST_CASE("the GPU's product applies every epilogue", "[gpu][matmul]") {
     check_epilogues<float>(product(m, n, k));
     check_epilogues<double>(product(m, n, k));
     check_epilogues<bf16>(product(m, n, k));
+  }
+  for (const Index m : {1, 3, 16}) {
+    check_epilogues<float>(product(m, 70, 257, false, true));
+    check_epilogues<double>(product(m, 70, 257, false, true));
+    check_epilogues<bf16>(product(m, 70, 257, false, true));
   }
 }
 

@@ -119,7 +119,8 @@ inline RetentionResult run_with_gradients(const RetentionCase& c, const std::vec
   const Variable loss = add(sum(mul(r.o, Variable(c.do_))),
                             add(sum(mul(r.state.S, Variable(c.dS))), sum(mul(r.state.z, Variable(c.dz)))));
   RetentionResult result{{r.o.value(), r.state.S.value(), r.state.z.value()}, r.state.s, r.state.pos};
-  for (const Tensor& g : gradients(loss, Tensor::full({}, 1, c.q.dtype()), {q, k, v, state.S, state.z}))
+  for (const Tensor& g :
+       gradients(loss, Tensor::full({}, 1, c.q.dtype()).to(c.q.device()), {q, k, v, state.S, state.z}))
     result.tensors.push_back(g.defined() ? g : Tensor());
   return result;
 }
