@@ -1,6 +1,7 @@
 #include "retnet/decoder_network.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 
 #include "kernels/elementwise.h"
@@ -58,23 +59,6 @@ int team_size(const Config& c, std::int64_t batch, int asked) {
 
 }  // namespace
 
-void Meeting::wait(int count) {
-  constexpr int kPatience = 40000;  // some 50 microseconds
-  const unsigned round = round_.load(std::memory_order_acquire);
-  if (here_.fetch_add(1, std::memory_order_acq_rel) + 1 == count) {
-    here_.store(0, std::memory_order_relaxed);
-    round_.store(round + 1, std::memory_order_release);
-    round_.notify_all();
-    return;
-  }
-  for (int i = 0; round_.load(std::memory_order_acquire) == round; ++i)
-    if (i >= kPatience) round_.wait(round, std::memory_order_acquire);
-}
-
-void Member::wait() const {
-  if (count > 1) meeting->wait(count);
-}
-
 void check_tokens(std::span<const std::int32_t> tokens, const Config& config, std::int64_t batch) {
   require(static_cast<std::int64_t>(tokens.size()) == batch, "decode", "needs one token for each of ", batch,
           " sequences, got ", tokens.size());
@@ -123,17 +107,29 @@ auto DecoderNetwork<W>::z(std::int64_t l, std::int64_t b, std::int64_t h) const 
 template <class W>
 const Tensor& DecoderNetwork<W>::step(std::span<const std::int32_t> tokens) {
   begin(tokens);
-#if defined(_OPENMP)
-  if (threads_ > 1) {
-#pragma omp parallel num_threads(threads_)
-    run(Member{omp_get_thread_num(), omp_get_num_threads(), meeting_.get()});
-  } else
-#endif
+  if (threads_ > 1)
+    run_timed();
+  else
     run(Member{});
   ++pos_;
   return logits_;
 }
 // [decode-step]
+
+/// By the team or by one thread, whoever has been quicker.
+template <class W>
+void DecoderNetwork<W>::run_timed() {
+  using Clock = std::chrono::steady_clock;
+  const Clock::time_point begin = Clock::now();
+#if defined(_OPENMP)
+  if (pace_.together()) {
+#pragma omp parallel num_threads(threads_)
+    run(Member{omp_get_thread_num(), omp_get_num_threads(), meeting_.get()});
+  } else
+#endif
+    run(Member{});
+  pace_.report(std::chrono::duration<double>(Clock::now() - begin).count(), meeting_->take_slept());
+}
 
 /// What all layers and threads share: the embedding, the angles at this position, and the sums s_n.
 template <class W>

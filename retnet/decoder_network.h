@@ -2,37 +2,13 @@
 /// The network of a Decoder: one step of all layers, shared by a team of threads.
 #pragma once
 
-#include <atomic>
 #include <memory>
 #include <span>
-#include <utility>
 
+#include "retnet/decoder_team.h"
 #include "retnet/decoder_weights.h"
 
 namespace retnet::detail {
-
-/// Where the threads of a team wait for each other. A thread that waits longer than a phase should take
-/// sleeps: with fewer free processors than threads, the one waited for may need this very processor.
-class Meeting {
- public:
-  void wait(int count);  ///< until `count` threads are here
-
- private:
-  std::atomic<int> here_{0};
-  std::atomic<unsigned> round_{0};
-};
-
-/// One thread's part of a team, and its share of work that is cut by the problem.
-struct Member {
-  int index = 0, count = 1;
-  Meeting* meeting = nullptr;
-
-  /// The pieces first .. last - 1 of n that are this thread's.
-  std::pair<std::int64_t, std::int64_t> share(std::int64_t n) const {
-    return {n * index / count, n * (index + 1) / count};
-  }
-  void wait() const;  ///< until all threads of the team are here
-};
 
 /// Neighbouring sequences of a batch.
 struct Rows {
@@ -66,6 +42,7 @@ class DecoderNetwork {
 
  private:
   void begin(std::span<const std::int32_t> tokens);
+  void run_timed();
   void run(Member thread);
   void run(Rows rows, Member me, A* scratch);
   void retain(std::int64_t l, std::int64_t h, Rows rows, const A* normed, A* row);
@@ -78,6 +55,7 @@ class DecoderNetwork {
   A* z(std::int64_t l, std::int64_t b, std::int64_t h) const;
 
   std::unique_ptr<Meeting> meeting_ = std::make_unique<Meeting>();
+  Pace pace_;
   Config config_;
   DecoderWeights<W> weights_;
   HeadRow head_row_;
