@@ -30,6 +30,9 @@ inline constexpr std::int64_t kMaxRows = 4 * kBlockRows, kMaxColumns = 512;
 /// An operand is read where it lies if it is used by at most this many bands (B) or panels (A): packing costs
 /// about as much as that.
 inline constexpr std::int64_t kFewBands = 5, kFewPanels = 8;
+/// Rows of A that begin at the same place in their memory pages compete for a few places of the first-level cache,
+/// so that packing pays sooner.
+inline constexpr std::int64_t kFewCompeting = 2, kPage = 4096 / sizeof(float);
 
 inline std::int64_t divide_up(std::int64_t x, std::int64_t y) { return (x + y - 1) / y; }
 
@@ -193,7 +196,8 @@ class TileProduct {
     constexpr std::int64_t kSmall = 64;
     if (!kSameType) return false;
     if (s_.a_col != 1) return s_.a_row == 1 && s_.a_col <= kSmall;
-    return s_.a_row <= kSlice || bands_.count <= kFewBands || tile_.columns <= kFewPanels * width_;
+    const std::int64_t few = s_.a_row % kPage == 0 ? kFewCompeting : kFewPanels;
+    return s_.a_row <= kSlice || bands_.count <= kFewBands || tile_.columns <= few * width_;
   }
   /// Columns of B are read where they lie by very few rows.
   bool columns_in_place() const { return s_.b_row == 1 && tile_.rows <= p_.isa.column_rows; }
