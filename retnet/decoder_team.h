@@ -36,8 +36,8 @@ struct Member {
 };
 
 /// Whether a step is quicker with the team or with one thread alone, found out while it decodes. On a machine
-/// that other programs keep busy, a thread that waits for a processor holds up the others at each meeting, a
-/// hundred times a step. So where threads had to sleep, one thread tries alone, and the team again after a
+/// that other programs keep busy, a thread that waits for a processor holds up the others at each meeting,
+/// four times a layer. So where threads had to sleep, one thread tries alone, and the team again after a
 /// while; whoever was quicker goes on. The result of a step does not depend on it.
 class Pace {
  public:
