@@ -82,7 +82,7 @@ class Cache {
     const std::lock_guard lock(mutex_);
     stats_.live -= size;
     if (device_ == Device::hip) live_.erase(block);
-    if (!kReuse) return free(block);
+    if (!kReuse && graphs_.empty()) return free(block);  // a graph goes on using its blocks
     stats_.cached += size;
     put(block, size);
   }
