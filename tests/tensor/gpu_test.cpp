@@ -4,6 +4,7 @@
 
 #include "tensor/graph.h"
 #include "tensor/ops.h"
+#include "tests/support/allocations.h"
 #include "tests/support/close.h"
 #include "tests/support/gpu.h"
 #include "tests/support/random.h"
@@ -39,8 +40,10 @@ TEST_CASE("memory of the GPU is reused and counted, and begins as NaN while pois
     CHECK(memory_stats(Device::hip).live >= before.live + 100000);
   }
   CHECK(memory_stats(Device::hip).live == before.live);
-  CHECK(memory_stats(Device::hip).cached >= 100000);
-  CHECK(Storage(99990, Device::hip).data() == first);
+  if (allocations_are_counted()) {  // not under AddressSanitizer, for which blocks are freed at once
+    CHECK(memory_stats(Device::hip).cached >= 100000);
+    CHECK(Storage(99990, Device::hip).data() == first);
+  }
   set_poison(true);
   CHECK(std::isnan(Tensor::empty({1}, Dtype::f32, Device::hip).item()));
   CHECK(Tensor::empty({1}, Dtype::i32, Device::hip).item() == -1);
