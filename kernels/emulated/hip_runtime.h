@@ -4,7 +4,7 @@
 /// The kernels' sources run unchanged, so that they can be read with a debugger, tested where there is no GPU,
 /// and checked for what a GPU may do and seldom does: the threads of a block go on in any order between two
 /// barriers (RETNET_EMULATED_ORDER=forward, backward or a number that seeds random orders). A kernel without
-/// races has the same bits in all of them. Slow: a few million threads a second.
+/// races has the same bits in all of them. Slow: what takes a GPU a millisecond takes seconds here.
 #pragma once
 
 #include <algorithm>
