@@ -8,10 +8,6 @@
 #include "kernels/emulated/hip_runtime.h"
 #include "kernels/exec.h"
 
-#if defined(_OPENMP)
-#include <omp.h>
-#endif
-
 thread_local constinit dim3 threadIdx, blockIdx, blockDim, gridDim;
 
 namespace retnet::emulated {
@@ -21,7 +17,7 @@ using boost::context::fiber;
 
 enum class State { kReady, kWaitsForTeam, kWaitsForBlock, kEnded };
 
-/// In which order goes on what may go on in any: forwards, backwards, or another each time.
+/// In which order goes on what may go on in any: forwards, backwards, or another at each block and barrier.
 class Order {
  public:
   Order() {

@@ -151,10 +151,9 @@ void retention_parallel(Hip hip, const Retention<T>& s, const RetentionTensors<T
   Chunks<T> all(s, s.n);
   const std::int64_t rows = rows_of_strip(heads, s.n);
   const Scratch A = take<T>(hip, heads * rows * s.n);
-  for (all.strip = 0; all.strip < s.n; all.strip += rows) {
-    all.strip_rows = s.n - all.strip < rows ? s.n - all.strip : rows;
+  all.strip_rows = rows;  // those past the end compute nothing
+  for (all.strip = 0; all.strip < s.n; all.strip += rows)
     outputs(hip, all, in, {in.S, nullptr, s.dk * s.dv}, {in.z, nullptr, s.dk}, A.as<T>(), out);
-  }
 }
 
 template <class T>

@@ -147,4 +147,15 @@ TEST_CASE("random numbers on the GPU are the CPU's", "[gpu][random]") {
 }
 
 }  // namespace
+TEST_CASE("an embedding's gradient on the GPU adds up more slices of tokens than a block has threads", "[gpu]") {
+  RETNET_NEEDS_GPU();
+  for (const std::int64_t n : {257, 600, 256 * 256 + 300}) {
+    const Tensor dy = random({n, 2}, 1), ids = random_ids({n}, 3, 2);
+    const Tensor expected = embedding_grad(dy, ids, 3);
+    const Tensor result = embedding_grad(dy.to(Device::hip), ids.to(Device::hip), 3).to(Device::cpu);
+    INFO(n << " tokens");
+    CHECK(normalized_square_error(result, expected) <= 1e-20);
+  }
+}
+
 }  // namespace retnet::test
