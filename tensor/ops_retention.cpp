@@ -96,7 +96,9 @@ std::vector<Tensor> retention_grad(const RetentionInputs& inputs, const Retentio
   require_one_device("retention_grad", {&in.q, &do_, &memory.dq, &memory.dk, &memory.dv});
   const Tensor cotangent = readable(do_);
   const auto memory_for = [](const Tensor& given, const Tensor& x) {
-    if (!given.defined()) return empty_by_step(x.dim(0), x.dim(1), x.dim(2), x.dim(3), x.dtype(), x.device());
+    if (!given.defined())  // as x lies, so that a leaf can keep it
+      return x.is_contiguous() ? Tensor::empty(x.shape(), x.dtype(), x.device())
+                               : empty_by_step(x.dim(0), x.dim(1), x.dim(2), x.dim(3), x.dtype(), x.device());
     require(given.shape() == x.shape() && given.dtype() == x.dtype() &&
                 (x.dim(3) == 1 || given.strides()[3] == 1),
             "retention_grad", "needs memory ", x.shape(), " ", x.dtype(), " with dense rows, got ",

@@ -9,7 +9,7 @@ namespace retnet::kernels {
 namespace {
 
 /// Elements of a parameter that one block updates.
-constexpr std::int64_t kSlice = 4096;
+constexpr std::int64_t kSlice = 1024;
 
 /// What the settings come to at one step.
 template <class T>
@@ -30,14 +30,13 @@ struct Share {
 
 template <class T>
 __global__ void adamw_kernel(Factors<T> f, double gradient_scale, const double* scale,
-                             const AdamWRates* rates, const Share<T>* shares) {
+                             const AdamWRates* rates, const Share<T>* shares, std::int64_t parameters) {
   if (rates) f.set(*rates);
   if (scale) gradient_scale *= *scale;
   if (!isfinite(gradient_scale)) return;
-  std::int64_t number = 0;
-  while (shares[number].end <= blockIdx.x) ++number;
-  const AdamWParameter<T> p = shares[number].parameter;
-  const std::int64_t begin = (blockIdx.x - (number == 0 ? 0 : shares[number - 1].end)) * kSlice;
+  const Share<T>* const own = share_of(shares, parameters, blockIdx.x);
+  const AdamWParameter<T> p = own->parameter;
+  const std::int64_t begin = (blockIdx.x - (own == shares ? 0 : own[-1].end)) * kSlice;
   const std::int64_t end = p.n < begin + kSlice ? p.n : begin + kSlice;
   const T keep = p.decays ? f.keep : T(1);
   for (std::int64_t i = begin + threadIdx.x; i < end; i += blockDim.x) {
@@ -75,7 +74,7 @@ void adamw(Hip hip, const AdamW& s, const AdamWParameter<T>* parameters, std::in
   if (blocks == 0) return;
   const ListOnDevice<Share<T>> list(hip, shares);
   adamw_kernel<<<static_cast<unsigned>(blocks), kThreads, 0, stream_of(hip)>>>(
-      Factors<T>(s), s.gradient_scale, s.scale, s.rates, list.data());
+      Factors<T>(s), s.gradient_scale, s.scale, s.rates, list.data(), count);
   check_launch("adamw");
 }
 

@@ -11,11 +11,10 @@ namespace {
 /// Rows, or groups, whose weight gradients are summed in T.
 constexpr std::int64_t kSlice = 64;
 
-/// One group of one row: where it begins in each operand, and its statistics.
+/// One group of one row: where it begins in each operand.
 template <class T>
 struct Group {
   const T *x, *weight, *bias, *gate;
-  T mean = T(0), rstd = T(1);
 
   __device__ Group(const GroupNorm& s, const T* all, const GroupNormTensors<T>& in, std::int64_t row,
                    std::int64_t group)
@@ -25,51 +24,60 @@ struct Group {
     bias = in.bias ? in.bias + weight_at : nullptr;
     gate = in.gate ? in.gate + row * s.gate_row + column : nullptr;
   }
-  __device__ T x_hat(std::int64_t i) const { return (x[i] - mean) * rstd; }
-  __device__ T t(std::int64_t i) const {
-    return (weight ? x_hat(i) * weight[i] : x_hat(i)) + (bias ? bias[i] : T(0));
-  }
+  __device__ T t(T x_hat, T w, T b) const { return (weight ? x_hat * w : x_hat) + (bias ? b : T(0)); }
 };
 
 /// blockIdx.y is the group.
 template <class Who, class F, class T>
-__global__ void group_norm_kernel(F f, GroupNorm s, T* y, T* mean, T* rstd, const T* x,
+__global__ void group_norm_kernel(F f, GroupNorm s, T* y, T* mean, T* rstd, const T* all,
                                   GroupNormTensors<T> in) {
+  using Part = typename Who::template Part<T>;
   const std::int64_t row = Who::row(), at = row * s.groups + blockIdx.y;
   if (row >= s.rows) return;
-  Group<T> g(s, x, in, row, blockIdx.y);
-  T sum = T(0), squares = T(0);
-  for (std::int64_t i = Who::first(); s.center && i < s.n; i += Who::step()) sum += g.x[i];
-  if (s.center) g.mean = Who::sum(sum) / T(s.n);
+  const Group<T> g(s, all, in, row, blockIdx.y);
+  const Part x(g.x, s.n), gate(g.gate, s.n), weight(g.weight, s.n), bias(g.bias, s.n);
+  T m = T(0), squares = T(0);
+  if (s.center) {
+    Who::for_each(s.n, [&](std::int64_t i, int e) { m += x(i, e); });
+    m = Who::sum(m) / T(s.n);
+  }
   // The squares of the centred values, not E[x^2] - mean^2, which cancels where the mean is large.
-  for (std::int64_t i = Who::first(); i < s.n; i += Who::step())
-    squares += (g.x[i] - g.mean) * (g.x[i] - g.mean);
-  g.rstd = T(1) / ::sqrt(Who::sum(squares) / T(s.n) + T(s.eps));
-  if (Who::first() == 0) mean[at] = g.mean, rstd[at] = g.rstd;
-  for (std::int64_t i = Who::first(); i < s.n; i += Who::step())
-    y[at * s.n + i] = g.gate ? f(g.gate[i]) * g.t(i) : g.t(i);
+  Who::for_each(s.n, [&](std::int64_t i, int e) { squares += (x(i, e) - m) * (x(i, e) - m); });
+  const T scale = T(1) / ::sqrt(Who::sum(squares) / T(s.n) + T(s.eps));
+  if (Who::first() == 0) mean[at] = m, rstd[at] = scale;
+  Who::for_each(s.n, [&](std::int64_t i, int e) {
+    const T x_hat = (x(i, e) - m) * scale;
+    const T t = g.t(x_hat, g.weight ? weight(i, e) : T(0), g.bias ? bias(i, e) : T(0));
+    y[at * s.n + i] = g.gate ? f(gate(i, e)) * t : t;
+  });
 }
 
 /// dx, Eq. (G5), and dgate, Eq. (G6). blockIdx.y is the group.
 template <class Who, class F, class FGrad, class T>
 __global__ void group_norm_grad_kernel(F f, FGrad f_grad, GroupNorm s, GroupNormGradients<T> out, const T* dy,
-                                       const T* x, const T* mean, const T* rstd, GroupNormTensors<T> in) {
+                                       const T* all, const T* mean, const T* rstd, GroupNormTensors<T> in) {
+  using Part = typename Who::template Part<T>;
   const std::int64_t row = Who::row(), at = row * s.groups + blockIdx.y;
   if (row >= s.rows) return;
-  Group<T> g(s, x, in, row, blockIdx.y);
-  g.mean = mean[at], g.rstd = rstd[at];
-  const T* dy_g = dy + at * s.n;
-  T* dx_g = out.dx + at * s.n;
+  const Group<T> g(s, all, in, row, blockIdx.y);
+  const Part x(g.x, s.n), d(dy + at * s.n, s.n), gate(g.gate, s.n), weight(g.weight, s.n), bias(g.bias, s.n);
+  const T m = mean[at], scale = rstd[at];
+  typename Who::template Kept<T> dx_hat(out.dx + at * s.n);
   T sum_d = T(0), sum_dx = T(0);
-  for (std::int64_t i = Who::first(); i < s.n; i += Who::step()) {
-    const T dt = g.gate ? dy_g[i] * f(g.gate[i]) : dy_g[i], dx_hat = g.weight ? dt * g.weight[i] : dt;
-    dx_g[i] = dx_hat;  // until the sums are known
-    sum_d += dx_hat, sum_dx += dx_hat * g.x_hat(i);
-    if (g.gate) out.dgate[row * s.gate_row + blockIdx.y * s.n + i] = f_grad(g.gate[i], T(dy_g[i] * g.t(i)));
-  }
+  Who::for_each(s.n, [&](std::int64_t i, int e) {
+    const T x_hat = (x(i, e) - m) * scale, dt = g.gate ? d(i, e) * f(gate(i, e)) : d(i, e);
+    const T of_x = g.weight ? dt * weight(i, e) : dt;
+    dx_hat(i, e) = of_x;
+    sum_d += of_x, sum_dx += of_x * x_hat;
+    if (!g.gate) return;
+    const T t = g.t(x_hat, g.weight ? weight(i, e) : T(0), g.bias ? bias(i, e) : T(0));
+    out.dgate[row * s.gate_row + blockIdx.y * s.n + i] = f_grad(gate(i, e), T(d(i, e) * t));
+  });
   const T mean_d = s.center ? Who::sum(sum_d) / T(s.n) : T(0), mean_dx = Who::sum(sum_dx) / T(s.n);
-  for (std::int64_t i = Who::first(); i < s.n; i += Who::step())
-    dx_g[i] = g.rstd * (dx_g[i] - mean_d - g.x_hat(i) * mean_dx);
+  Who::for_each(s.n, [&](std::int64_t i, int e) {
+    const T x_hat = (x(i, e) - m) * scale;
+    out.dx[at * s.n + i] = scale * (dx_hat(i, e) - mean_d - x_hat * mean_dx);
+  });
 }
 
 /// The sums over rows of the gradients of weight and bias, in two passes: slices of the rows, and then all
@@ -100,16 +108,20 @@ __global__ void weight_slices(F f, GroupNorm s, T* sums, const T* dy, const T* x
   const std::int64_t own = s.shared_weight ? 0 : w / s.n,
                      i = w - own * s.n;  // the group of w, and its place there
   T dweight = T(0), dbias = T(0);
-  if (w < weights)
-    for (std::int64_t number = begin + threadIdx.x / kAcross; number < end; number += kDown) {
+  if (w < weights) {
+    // What is past the end is read at the end, and counts as 0: nothing then waits for a branch.
+#pragma unroll
+    for (int step = 0; step < kSlice / kDown; ++step) {
+      const std::int64_t wanted = begin + threadIdx.x / kAcross + step * kDown;
+      const std::int64_t number = wanted < end ? wanted : end - 1;
       const std::int64_t row = s.shared_weight ? number / s.groups : number;
       const std::int64_t group = s.shared_weight ? number - row * s.groups : own, at = row * s.groups + group;
-      Group<T> g(s, x, in, row, group);
-      g.mean = mean[at], g.rstd = rstd[at];
-      const T dt = g.gate ? dy[at * s.n + i] * f(g.gate[i]) : dy[at * s.n + i];
-      dweight += dt * g.x_hat(i);
+      const Group<T> g(s, x, in, row, group);
+      const T d = wanted < end ? dy[at * s.n + i] : T(0), dt = g.gate ? d * f(g.gate[i]) : d;
+      dweight += dt * ((g.x[i] - mean[at]) * rstd[at]);
       dbias += dt;
     }
+  }
   if (!add_down(dweight, dbias) || w >= weights) return;
   sums[slice * 2 * weights + w] = dweight;
   sums[(slice * 2 + 1) * weights + w] = dbias;

@@ -1,5 +1,6 @@
 /// @file
-/// The HIP runtime for the .hip sources; on NVIDIA, CUDA's names for what they use of it; without a GPU, the emulator.
+/// The HIP runtime for the .hip sources; on NVIDIA, CUDA's names for what they use of it; without a GPU, the
+/// emulator.
 #pragma once
 
 #if defined(__CUDACC__)
@@ -61,6 +62,13 @@
 #include "kernels/memory.h"
 
 namespace retnet::kernels {
+
+/// A count in 32 bits, where it is known to fit: to divide numbers of 64 bits takes a GPU a hundred
+/// instructions.
+template <class Count>
+__host__ __device__ inline unsigned narrow(Count count) {
+  return static_cast<unsigned>(count);
+}
 
 /// The stream that a call's work is queued in.
 inline hipStream_t stream_of(Hip hip) { return static_cast<hipStream_t>(hip.stream); }

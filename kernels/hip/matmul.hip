@@ -1,10 +1,11 @@
 // The matrix product that runs: tiles of C in registers (tile.h), large ones where there is enough work to
-// fill the GPU with them and smaller ones where there is not. Where even those are few and k is long, as in
-// the gradient of a weight, k is cut into slices that are summed in order by a second pass. Which tile and
-// how many slices depends on the shape alone, so a product has the same bits whenever and wherever it is
-// repeated.
+// fill the GPU with them and smaller ones, whose threads share the depth, where there is not. Where even
+// those are few and k is long, as in the gradient of a weight, k is cut into slices that are summed in order
+// by a second pass. Which tile and how many slices depends on the shape alone, so a product has the same bits
+// whenever and wherever it is repeated.
 
 #include <cmath>
+#include <type_traits>
 
 #include "kernels/hip/matmul_few.h"
 #include "kernels/hip/tile.h"
@@ -20,16 +21,16 @@ struct Elements {
   RN_HD operator std::int64_t() const { return N; }
 };
 
-/// Finishes and stores C, with what was there before, and the epilogue.
+/// Where C goes, and what is made of its sums before: what was there is added, and then the epilogue's part.
 template <class T, class Epilogue>
-struct StoreProduct {
+struct Product {
   T* c;
   Epilogue epilogue;
 
-  /// The first `left` of N neighbouring sums of a row of C.
+  /// The first `left` of N neighbouring sums of a row.
   template <int N, class A>
-  __device__ __forceinline__ void run(A* sums, const Matmul& s, std::int64_t at, std::int64_t column,
-                                      std::int64_t left) const {
+  __device__ __forceinline__ void finish(A* sums, const Matmul& s, std::int64_t at, std::int64_t column,
+                                         std::int64_t left) const {
     if (s.accumulate)
 #pragma unroll
       for (int e = 0; e < N; ++e)
@@ -41,63 +42,97 @@ struct StoreProduct {
       for (int e = 0; e < N; ++e)
         if (e < left) epilogue(sums + e, at + e, column + e, Elements<1>());
     }
-    store_run<N>(c + at, sums, left);
+  }
+
+  /// All sums of a tile that begins at row i and column j, and at c[at]. Storing comes last, so that what is
+  /// read for one sum does not wait for another's way to memory.
+  template <class Tile>
+  __device__ __forceinline__ void finish_and_store(Sums<Tile>& sums, const Matmul& s, std::int64_t at,
+                                                   std::int64_t i, std::int64_t j) const {
+    constexpr int N = Tile::kColumnRun;
+    if (i + Tile::kRows <= s.m && j + Tile::kColumns <= s.n && !s.accumulate)
+      sums.for_each_run([&](int y, int x, typename Tile::Sum* run) {
+        epilogue(run, at + y * s.c_row + x, j + x, Elements<N>());
+      });
+    else
+      sums.for_each_run([&](int y, int x, typename Tile::Sum* run) {
+        if (i + y < s.m && j + x < s.n) finish<N>(run, s, at + y * s.c_row + x, j + x, s.n - (j + x));
+      });
+    store_tile(sums, c + at, s.c_row, s.m - i, s.n - j);
   }
 };
 
 /// What the blocks of a launch compute: tiles of all matrices of the batch, in slices of k.
 struct Grid {
-  std::int64_t down, across, batch, slices, slice;
+  unsigned down, across, batch, slices;
+  std::int64_t slice;
 
   template <class Tile>
   static Grid of(const Matmul& s, std::int64_t slices) {
     const std::int64_t step = (s.k + slices - 1) / slices;
-    return {(s.m + Tile::kRows - 1) / Tile::kRows, (s.n + Tile::kColumns - 1) / Tile::kColumns,
-            batch_count(s), slices, (step + Tile::kDepth - 1) / Tile::kDepth * Tile::kDepth};
+    return {narrow((s.m + Tile::kRows - 1) / Tile::kRows),
+            narrow((s.n + Tile::kColumns - 1) / Tile::kColumns), narrow(batch_count(s)), narrow(slices),
+            (step + Tile::kDepth - 1) / Tile::kDepth * Tile::kDepth};
   }
-  std::int64_t blocks() const { return down * across * batch * slices; }
+  std::int64_t blocks() const { return std::int64_t{down} * across * batch * slices; }
 };
 
-/// One tile of C, or of one slice's sums [slices, batch, m, n] if `sliced` is not null.
-template <class Tile, class T, class Epilogue>
-__global__ __launch_bounds__(Tile::kThreads, Tile::kBlocks) void product(Matmul s, Grid grid, const T* a,
-                                                                         const T* b,
-                                                                         StoreProduct<T, Epilogue> store,
-                                                                         typename Tile::Sum* sliced) {
-  __shared__ typename Tile::Shared shared;
-  std::int64_t index = blockIdx.x;
-  const std::int64_t j = index % grid.across * Tile::kColumns;
-  index /= grid.across;
-  const std::int64_t i = index % grid.down * Tile::kRows, member = index / grid.down;
-  const std::int64_t first = member / grid.batch * grid.slice;
-  const BatchOffset at = batch_offset(s, member % grid.batch);
-  const Operand<T> left(a + at.a + i * s.a_row + first * s.a_col, s.a_row, s.a_col, s.m - i);
-  const Operand<T> right(b + at.b + j * s.b_col + first * s.b_row, s.b_col, s.b_row, s.n - j);
-  Sums<Tile> sums;
-  Multiplier<Tile, Operand<T>> multiplier(shared);
-  multiplier.begin(left, right, s.k - first < grid.slice ? s.k - first : grid.slice);
-  multiplier.multiply(sums);
-  sums.for_each_run([&](int y, int x, typename Tile::Sum* run) {
-    const std::int64_t row = i + y, column = j + x;
-    if (row >= s.m || column >= s.n) return;
-    constexpr int kRun = Tile::kColumnRun;
-    if (sliced)
-      store_run<kRun>(sliced + (member * s.m + row) * s.n + column, run, s.n - column);
-    else
-      store.template run<kRun>(run, s, at.c + row * s.c_row + column, column, s.n - column);
-  });
+/// Calls body(directions of the operands), which are known where the product is one of those of a layer in
+/// f32: y = x W^T, which may have an epilogue, dx = dy W or dW = dy^T x. Each is a kernel more to compile.
+template <class T, class Epilogue, class Body>
+void with_directions(const Matmul& s, Body&& body) {
+  if constexpr (std::is_same_v<T, float>) {
+    if (s.a_col == 1 && s.b_row == 1) return body(Directions<Along::depth, Along::depth>{});
+    if constexpr (std::is_same_v<Epilogue, NoEpilogue>) {
+      if (s.a_col == 1 && s.b_col == 1) return body(Directions<Along::depth, Along::rows>{});
+      if (s.a_row == 1 && s.b_col == 1) return body(Directions<Along::rows, Along::rows>{});
+    }
+  }
+  body(Directions<Along::either, Along::either>{});
 }
 
-/// The second pass: the slices of each element of C, added in order.
-template <class T, class Epilogue>
-__global__ void add_slices(Matmul s, Grid grid, const accum_t<T>* sliced, StoreProduct<T, Epilogue> store) {
-  const std::int64_t size = grid.batch * s.m * s.n;
-  const std::int64_t index = std::int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
+/// One tile of C, or of one slice's sums [slices, batch, m, n] if `sliced` is not null.
+template <class Tile, class Lie, class T, class Epilogue>
+__global__ __launch_bounds__(Tile::kThreads, Tile::kBlocks) void product(Matmul s, Grid grid, const T* a,
+                                                                         const T* b, Product<T, Epilogue> to,
+                                                                         typename Tile::Sum* sliced) {
+  __shared__ typename Tile::Shared shared;
+  const unsigned across = blockIdx.x % grid.across, rest = blockIdx.x / grid.across;
+  const unsigned down = rest % grid.down, member = rest / grid.down;
+  const std::int64_t j = std::int64_t{across} * Tile::kColumns, i = std::int64_t{down} * Tile::kRows;
+  const std::int64_t first = member / grid.batch * grid.slice;
+  const BatchOffset at = batch_offset(s, member % grid.batch);
+  Sums<Tile> sums;
+  Multiplier<Tile, Operand<T>> multiplier(shared);
+  multiplier.begin(Lie(), Operand<T>(a + at.a + i * s.a_row + first * s.a_col, s.a_row, s.a_col, s.m - i),
+                   Operand<T>(b + at.b + j * s.b_col + first * s.b_row, s.b_col, s.b_row, s.n - j),
+                   s.k - first < grid.slice ? s.k - first : grid.slice);
+  multiplier.multiply(Lie(), sums);
+  if (!sums.gather(shared)) return;
+  if (sliced)
+    store_tile(sums, sliced + (member * s.m + i) * s.n + j, s.n, s.m - i, s.n - j);
+  else
+    to.finish_and_store(sums, s, at.c + i * s.c_row + j, i, j);
+}
+
+/// The second pass: the slices of each element of C, added in order, N neighbours a thread.
+template <int N, class T, class Epilogue>
+__global__ void add_slices(Matmul s, Grid grid, const accum_t<T>* sliced, Product<T, Epilogue> to) {
+  using Some = Run<accum_t<T>, N>;
+  const unsigned m = narrow(s.m), n = narrow(s.n), size = grid.batch * m * n;  // small: see consider()
+  const unsigned index = (blockIdx.x * blockDim.x + threadIdx.x) * N;
   if (index >= size) return;
-  accum_t<T> sum = sliced[index];
-  for (std::int64_t slice = 1; slice < grid.slices; ++slice) sum += sliced[slice * size + index];
-  const std::int64_t column = index % s.n, row = index / s.n % s.m, member = index / (s.m * s.n);
-  store.template run<1>(&sum, s, batch_offset(s, member).c + row * s.c_row + column, column, 1);
+  Some sum = *reinterpret_cast<const Some*>(sliced + index);
+#pragma unroll 4
+  for (unsigned slice = 1; slice < grid.slices; ++slice) {
+    const Some more = *reinterpret_cast<const Some*>(sliced + (std::int64_t{slice} * size + index));
+#pragma unroll
+    for (int e = 0; e < N; ++e) sum.x[e] += more.x[e];
+  }
+  const unsigned column = index % n, row = index / n % m, member = index / n / m;
+  const std::int64_t at = batch_offset(s, member).c + row * s.c_row + column;
+  to.template finish<N>(sum.x, s, at, column, N);
+  store_run<N>(to.c + at, sum.x, N);
 }
 
 template <class Tile, class T, class Epilogue>
@@ -105,24 +140,51 @@ void run(Hip hip, const Matmul& s, T* c, const T* a, const T* b, const Epilogue&
          std::int64_t slices) {
   using A = accum_t<T>;
   Grid grid = Grid::of<Tile>(s, slices);
-  grid.slices = slices = s.k > 0 ? (s.k + grid.slice - 1) / grid.slice : 1;
+  grid.slices = s.k > 0 ? narrow((s.k + grid.slice - 1) / grid.slice) : 1;
   if (grid.blocks() == 0) return;
-  const StoreProduct<T, Epilogue> store{c, epilogue};
-  const auto blocks = static_cast<unsigned>(grid.blocks());
-  if (slices == 1) {
-    product<Tile>
-        <<<blocks, Tile::kThreads, 0, stream_of(hip)>>>(s, grid, a, b, store, static_cast<A*>(nullptr));
-    return check_launch("matmul");
-  }
+  const Product<T, Epilogue> to{c, epilogue};
   const std::int64_t size = grid.batch * s.m * s.n;
-  const Scratch sliced(hip, slices * size * static_cast<std::int64_t>(sizeof(A)));
-  product<Tile><<<blocks, Tile::kThreads, 0, stream_of(hip)>>>(s, grid, a, b, store, sliced.as<A>());
+  const Scratch sliced(hip, grid.slices > 1 ? grid.slices * size * std::int64_t{sizeof(A)} : 0);
+  with_directions<T, Epilogue>(s, [&](auto lie) {
+    using Lie = decltype(lie);
+    product<Tile, Lie><<<narrow(grid.blocks()), Tile::kThreads, 0, stream_of(hip)>>>(
+        s, grid, a, b, to, grid.slices > 1 ? sliced.as<A>() : nullptr);
+  });
   check_launch("matmul");
-  constexpr int threads = 256;
-  add_slices<<<static_cast<unsigned>((size + threads - 1) / threads), threads, 0, stream_of(hip)>>>(
-      s, grid, sliced.as<A>(), store);
-  check_launch("matmul, second pass");
+  if (grid.slices == 1) return;
+  constexpr int threads = 128;
+  const auto add = [&](auto together) {
+    constexpr int N = decltype(together)::value;
+    add_slices<N><<<narrow((size / N + threads - 1) / threads), threads, 0, stream_of(hip)>>>(
+        s, grid, sliced.as<A>(), to);
+    check_launch("matmul, second pass");
+  };
+  constexpr int pack = Pack<A>::kSize;
+  s.n % pack == 0 ? add(std::integral_constant<int, pack>()) : add(std::integral_constant<int, 1>());
 }
+
+/// Nanoseconds that a multiprocessor needs for one step of k of `blocks` tiles: what they cost for being
+/// there at all, and each.
+struct Pace {
+  double any, each;
+  double of(double blocks) const { return blocks > 0 ? any + blocks * each : 0; }
+};
+
+/// The tiles of products, and their pace on a GPU of 132 multiprocessors.
+template <class T>
+struct ProductTiles {
+  using Large = typename Tiles<T>::Large;
+  using Medium = Tile<float, 64, 64, 8, 8, 32, 4>;
+  using Small = typename Tiles<T>::Small;
+  static constexpr Pace kLarge{42, 73}, kMedium{7.9, 22.2}, kSmall{6.5, 7.4};
+};
+template <>
+struct ProductTiles<double> {
+  using Large = Tiles<double>::Large;
+  using Medium = Large;
+  using Small = Tiles<double>::Small;
+  static constexpr Pace kLarge{22, 43}, kMedium = kLarge, kSmall{18, 18};
+};
 
 /// A tile and a number of slices, and how long the product takes with them.
 struct Choice {
@@ -131,25 +193,23 @@ struct Choice {
   double seconds = 1e30;
 };
 
-/// An estimate from what was measured on a GPU of 132 multiprocessors. It knows three things: a
-/// multiprocessor that has fewer blocks than it could is slower, but not in proportion; when blocks are left
-/// over, a last round costs as much as a full one; a second pass reads and writes all slices.
-/// @param speed  multiply-adds per second of the whole GPU when it is full
+/// An estimate from what was measured. It knows three things: a multiprocessor that has fewer blocks than it
+/// could is slower, but not in proportion; what is left over after full rounds costs as much as its blocks; a
+/// second pass reads and writes all slices.
 template <class Tile>
-void consider(Choice& best, Choice::Shape shape, double speed, const Matmul& s) {
-  constexpr double processors = 132, launch = 3e-6, bandwidth = 3e12;
+void consider(Choice& best, Choice::Shape shape, Pace pace, const Matmul& s) {
+  constexpr double processors = 132, launch = 4e-6, bandwidth = 1.8e12;
   constexpr double at_once = processors * Tile::kBlocks;
-  for (std::int64_t slices = 1; slices <= 32 && (slices == 1 || s.k / slices >= 64); slices *= 2) {
+  for (const std::int64_t slices : {1, 2, 3, 4, 6, 8, 11, 16, 22, 32}) {
     const Grid grid = Grid::of<Tile>(s, slices);
     const double blocks = static_cast<double>(grid.blocks());
-    const double rounds = blocks > at_once ? std::ceil(blocks / at_once)
-                                           : 0.2 + 0.8 * std::ceil(blocks / processors) / Tile::kBlocks;
-    const double work = double(Tile::kRows) * Tile::kColumns * static_cast<double>(grid.slice);
-    const double size = static_cast<double>(grid.batch * s.m * s.n);
-    const double second_pass =
-        slices > 1 ? launch + 2 * sizeof(typename Tile::Sum) * size * static_cast<double>(slices) / bandwidth
-                   : 0;
-    const double seconds = rounds * at_once * work / speed + second_pass;
+    // Where one slice fills the GPU, more only cost a second pass; so C is small where there are any.
+    if (slices > 1 && (s.k / slices < 64 || blocks / static_cast<double>(slices) > at_once)) break;
+    const double rounds = std::floor(blocks / at_once), rest = blocks - rounds * at_once;
+    const double step = rounds * pace.of(Tile::kBlocks) + pace.of(std::ceil(rest / processors));
+    const double size = static_cast<double>(grid.batch * s.m * s.n) * sizeof(typename Tile::Sum);
+    const double second_pass = slices > 1 ? size * static_cast<double>(slices + 1) / bandwidth : 0;
+    const double seconds = launch + 1e-9 * step * static_cast<double>(grid.slice) + second_pass;
     if (seconds < best.seconds) best = {shape, slices, seconds};
   }
 }
@@ -157,12 +217,11 @@ void consider(Choice& best, Choice::Shape shape, double speed, const Matmul& s) 
 /// The fastest by that estimate; of the shape alone, so that repeating a product repeats its bits.
 template <class T>
 Choice choose(const Matmul& s) {
-  using Of = Tiles<T>;
-  constexpr bool halves = sizeof(T) == 8;
+  using Of = ProductTiles<T>;
   Choice best;
-  consider<typename Of::Large>(best, Choice::large, halves ? 10e12 : 22e12, s);
-  if (!halves) consider<typename Of::Medium>(best, Choice::medium, 18e12, s);
-  consider<typename Of::Small>(best, Choice::small, halves ? 6e12 : 11.5e12, s);
+  consider<typename Of::Large>(best, Choice::large, Of::kLarge, s);
+  consider<typename Of::Medium>(best, Choice::medium, Of::kMedium, s);
+  consider<typename Of::Small>(best, Choice::small, Of::kSmall, s);
   return best;
 }
 
@@ -171,7 +230,7 @@ Choice choose(const Matmul& s) {
 template <class Epilogue, class T>
 void matmul(Hip hip, const Matmul& s, T* c, const T* a, const T* b, const Epilogue& epilogue) {
   if (has_few_rows(s)) return matmul_few_rows(hip, s, c, a, b, epilogue);
-  using Of = Tiles<T>;
+  using Of = ProductTiles<T>;
   const Choice choice = choose<T>(s);
   const auto run_with = [&](auto tile) { run<decltype(tile)>(hip, s, c, a, b, epilogue, choice.slices); };
   switch (choice.shape) {

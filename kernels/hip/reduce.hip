@@ -9,8 +9,9 @@
 namespace retnet::kernels {
 namespace {
 
-/// Elements of a row that one block adds up, and rows of a column that one thread does.
-constexpr std::int64_t kRowSlice = 8192, kColumnSlice = 64;
+/// Elements of a row that one block adds up, rows of a column that one thread does, and elements whose
+/// squares one block adds up.
+constexpr std::int64_t kRowSlice = 8192, kColumnSlice = 64, kSquareSlice = 2048;
 
 std::int64_t slices_of(std::int64_t n, std::int64_t slice) { return (n + slice - 1) / slice; }
 
@@ -97,12 +98,11 @@ struct Share {
 
 /// A block for each slice of each part; shares[p].end says where the part's slices end.
 template <class T>
-__global__ void square_slices(double* y, const Share<T>* shares) {
-  std::int64_t p = 0;
-  while (shares[p].end <= blockIdx.x) ++p;
-  const Part<T> part = shares[p].part;
-  const std::int64_t begin = (blockIdx.x - (p == 0 ? 0 : shares[p - 1].end)) * kRowSlice;
-  const std::int64_t count = part.n - begin < kRowSlice ? part.n - begin : kRowSlice;
+__global__ void square_slices(double* y, const Share<T>* shares, std::int64_t parts) {
+  const Share<T>* const own = share_of(shares, parts, blockIdx.x);
+  const Part<T> part = own->part;
+  const std::int64_t begin = (blockIdx.x - (own == shares ? 0 : own[-1].end)) * kSquareSlice;
+  const std::int64_t count = part.n - begin < kSquareSlice ? part.n - begin : kSquareSlice;
   const double sum = row_sum<double>(count, [x = part.x + begin](std::int64_t i) {
     const double value = double(x[i]);
     return value * value;
@@ -148,12 +148,12 @@ void sum_squares(Hip hip, double* y, const Part<T>* parts, std::int64_t count) {
   std::vector<Share<T>> shares;
   std::int64_t blocks = 0;
   for (std::int64_t p = 0; p < count; ++p)
-    shares.push_back({parts[p], blocks += slices_of(parts[p].n, kRowSlice)});
+    shares.push_back({parts[p], blocks += slices_of(parts[p].n, kSquareSlice)});
   const ListOnDevice<Share<T>> list(hip, shares);
   const Scratch slices(hip, std::max<std::int64_t>(1, blocks) * std::int64_t{sizeof(double)});
   if (blocks > 0)
     square_slices<<<static_cast<unsigned>(blocks), kThreads, 0, stream_of(hip)>>>(slices.as<double>(),
-                                                                                  list.data());
+                                                                                  list.data(), count);
   check_launch("sum_squares");
   add_slices<<<static_cast<unsigned>(count), kThreads, 0, stream_of(hip)>>>(y, slices.as<double>(),
                                                                             list.data());

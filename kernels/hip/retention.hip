@@ -6,73 +6,73 @@
 // dU = do / c is never formed: 1 / c_i is a factor of row i in each product that dU takes part in. The
 // gradient dr of the row sums is kept as c dr, so that it has the same factor.
 
+#include "kernels/hip/block.h"
 #include "kernels/hip/retention_chunk.h"
 
 namespace retnet::kernels {
 namespace {
 
-/// A block works on kRows rows, with kLanes threads each.
-constexpr int kRows = 8, kLanes = 32;
+/// A block works on kRows rows of one chunk or head, with a team of threads each.
+constexpr int kRows = 8;
 
-/// The sum over the threads of a row of `x`, as a tree. All threads of the block call it together.
-template <class T>
-__device__ T sum_of_row(T x) {
-  __shared__ T parts[kRows][kLanes];
-  T* const row = parts[threadIdx.y];
-  row[threadIdx.x] = x;
-  for (unsigned half = kLanes / 2; half > 0; half /= 2) {
-    __syncthreads();
-    if (threadIdx.x < half) row[threadIdx.x] += row[threadIdx.x + half];
+/// The blocks of `count` chunks or heads of n rows.
+unsigned blocks_of_rows(std::int64_t count, std::int64_t n) { return narrow(count * tiles(n, kRows)); }
+
+/// The row of this thread's team among the n of its chunk or head, and which of those that is.
+struct Row {
+  unsigned of, i;
+
+  __device__ explicit Row(std::int64_t n) {
+    const unsigned blocks = narrow(tiles(n, kRows));
+    of = blockIdx.x / blocks, i = blockIdx.x % blocks * kRows + threadIdx.y;
   }
-  __syncthreads();
-  return row[0];
-}
+};
 
 /// r_i = gamma^(i+1) q_i z + sum over j <= i of A[i, j]: what a column of ones beside V would give.
 template <class T>
 __global__ void sum_scores(Chunks<T> all, const T* q, Borders<T> z, const T* scores, T* row_sums) {
-  const std::int64_t row = std::int64_t(blockIdx.x) * kRows + threadIdx.y, index = row / all.strip_rows;
-  const std::int64_t i = all.strip + row % all.strip_rows;
-  const Chunk<T> chunk(all, index / all.count, index % all.count);
-  const bool inside = index < all.heads() * all.count && i < chunk.length;
+  const Row row(all.strip_rows);
+  const int i = static_cast<int>(all.strip + row.i);
+  const Chunk<T> chunk(all, row.of / narrow(all.count), static_cast<int>(row.of % narrow(all.count)));
+  if (row.i >= all.strip_rows || i >= chunk.length) return;  // the whole team
   T sum = T(0);
-  if (inside) {
-    if (const T* const before = z.at(all, chunk.head, index % all.count, Border::before)) {
-      const T* const q_i = chunk.rows(q, all.s.q) + i * all.s.q.time;
-      for (std::int64_t d = threadIdx.x; d < all.s.dk; d += kLanes) sum += q_i[d] * before[d];
-      sum *= decay(chunk, Border::before, i);
-    }
-    const T* const A = scores + row * all.chunk;
-    for (std::int64_t j = threadIdx.x; j <= i; j += kLanes) sum += A[j];
+  if (const T* const before = z.at(all, chunk.head, chunk.index, Border::before)) {
+    const T* const q_i = chunk.rows(q, all.s.q) + i * all.s.q.time;
+    for (int d = static_cast<int>(threadIdx.x); d < all.s.dk; d += Team::kThreadsEach)
+      sum += q_i[d] * before[d];
+    sum *= decay(chunk, Border::before, i);
   }
-  sum = sum_of_row(sum);
-  if (inside && threadIdx.x == 0) chunk.steps(row_sums, all.s.n)[i] = sum;
+  const T* const A = scores + (row.of * all.strip_rows + row.i) * all.chunk;
+#pragma unroll 4
+  for (int j = static_cast<int>(threadIdx.x); j <= i; j += Team::kThreadsEach) sum += A[j];
+  sum = Team::sum(sum);
+  if (threadIdx.x == 0) chunk.steps(row_sums, all.s.n)[i] = sum;
 }
 
 /// Eq. (G13): 1 / c, and c dr from o = U / c: dc = -sum(do o) / c, which reaches the row sum r where it, and
 /// not sqrt(s), was the larger.
 template <class T>
 __global__ void read_outputs(Retention<T> s, RetentionResults<T> out, T* inverse_c, T* c_dr) {
-  const std::int64_t row = std::int64_t(blockIdx.x) * kRows + threadIdx.y;
-  const bool inside = row < s.batch * s.heads * s.n;
-  const std::int64_t b = row / (s.heads * s.n), h = row / s.n % s.heads, i = row % s.n;
+  const Row row(s.n);
+  if (row.i >= s.n) return;  // the whole team
+  const unsigned b = row.of / narrow(s.heads), h = row.of % narrow(s.heads);
+  const std::int64_t i = row.i, at = row.of * s.n + i;
+  const T r = out.row_sums[at], root_s = s.root_s ? s.root_s[h * s.n + i] : T(1);
   const bool differentiate = s.root_s && s.divisor_gradient;
   T sum = T(0);
-  if (inside && differentiate) {
+  if (differentiate) {
     const RetentionLayout& l = out.do_layout;
     const T* const o_i = out.o + b * s.o.batch + h * s.o.head + i * s.o.time;
     const T* const do_i = out.do_ + b * l.batch + h * l.head + i * l.time;
-    for (std::int64_t e = threadIdx.x; e < s.dv; e += kLanes) sum += do_i[e] * o_i[e];
+#pragma unroll 4
+    for (int e = static_cast<int>(threadIdx.x); e < s.dv; e += Team::kThreadsEach) sum += do_i[e] * o_i[e];
   }
-  sum = sum_of_row(sum);
-  if (!inside || threadIdx.x > 0) return;
-  const T r = out.row_sums[row], root_s = s.root_s ? s.root_s[h * s.n + i] : T(1);
-  inverse_c[row] = s.root_s ? inverse_divisor(r, root_s) : T(1);
+  sum = Team::sum(sum);
+  if (threadIdx.x > 0) return;
+  inverse_c[at] = s.root_s ? inverse_divisor(r, root_s) : T(1);
   const bool constant = !differentiate || (r < 0 ? -r : r) < root_s;
-  c_dr[row] = constant ? T(0) : r > 0 ? -sum : r < 0 ? sum : T(0) * sum;
+  c_dr[at] = constant ? T(0) : r > 0 ? -sum : r < 0 ? sum : T(0) * sum;
 }
-
-unsigned blocks_of_rows(std::int64_t rows) { return static_cast<unsigned>((rows + kRows - 1) / kRows); }
 
 /// Scratch memory for `count` numbers.
 template <class T>
@@ -110,8 +110,8 @@ void outputs(Hip hip, const Chunks<T>& all, const RetentionTensors<T>& in, const
   const Retention<T>& s = all.s;
   const Scores<T> QK{in.q, in.k, s.q, s.k, s.dk, nullptr, nullptr, A};
   scores(hip, all, {QK, {}}, 1);
-  const unsigned blocks = blocks_of_rows(all.heads() * all.count * all.strip_rows);
-  sum_scores<<<blocks, dim3(kLanes, kRows), 0, stream_of(hip)>>>(all, in.q, z, A, out.row_sums);
+  const unsigned blocks = blocks_of_rows(all.heads() * all.count, all.strip_rows);
+  sum_scores<<<blocks, dim3(Team::kThreadsEach, kRows), 0, stream_of(hip)>>>(all, in.q, z, A, out.row_sums);
   check_launch("retention, row sums");
 
   Mixture<T> o;  // o_i = (gamma^(i+1) q_i S + A_i V) / c_i
@@ -169,8 +169,8 @@ void retention_grad(Hip hip, const Retention<T>& s, const RetentionTensors<T>& i
   T *const inverse_c = divisors.as<T>(), *const c_dr = inverse_c + heads * s.n;
 
   if (heads * s.n > 0) {
-    read_outputs<<<blocks_of_rows(heads * s.n), dim3(kLanes, kRows), 0, stream_of(hip)>>>(s, out, inverse_c,
-                                                                                          c_dr);
+    const dim3 teams(Team::kThreadsEach, kRows);
+    read_outputs<<<blocks_of_rows(heads, s.n), teams, 0, stream_of(hip)>>>(s, out, inverse_c, c_dr);
     check_launch("retention_grad, divisors");
   }
   walk(hip, all, states(s, in, S.as<T>(), z.as<T>()));

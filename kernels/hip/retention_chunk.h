@@ -32,24 +32,26 @@ struct Chunks {
   RN_HD std::int64_t borders() const { return count > 0 ? count - 1 : 0; }
 };
 
-/// A count of blocks, of which there are less than 2^32: dividing 64 bits takes a hundred instructions.
-__device__ inline unsigned narrow(std::int64_t count) { return static_cast<unsigned>(count); }
-
 /// One chunk of one head of one sequence.
 template <class T>
 struct Chunk {
-  std::int64_t head, b, h, index, first, length;
+  unsigned head, b, h;
+  int index, length;
+  std::int64_t first;
   const T* powers;  ///< gamma^0 ..
 
-  __device__ Chunk(const Chunks<T>& all, std::int64_t head, std::int64_t index)
-      : head(head), b(head / all.s.heads), h(head % all.s.heads), powers(all.s.powers + h * all.powers_row) {
+  __device__ Chunk(const Chunks<T>& all, unsigned head, int index)
+      : head(head),
+        b(head / narrow(all.s.heads)),
+        h(head % narrow(all.s.heads)),
+        powers(all.s.powers + h * all.powers_row) {
     move_to(all, index);
   }
   /// Another chunk of the head.
-  __device__ void move_to(const Chunks<T>& all, std::int64_t to) {
+  __device__ void move_to(const Chunks<T>& all, int to) {
     index = to;
     first = index * all.chunk;
-    length = all.s.n - first < all.chunk ? all.s.n - first : all.chunk;
+    length = static_cast<int>(all.s.n - first < all.chunk ? all.s.n - first : all.chunk);
   }
   /// The row of the chunk's first step.
   template <class P>
@@ -98,7 +100,7 @@ struct Borders {
 /// Operand whose X(., p) is multiplied by the decay between step p of a chunk and a border of it, and by a
 /// factor of the step.
 template <class T>
-struct Decayed : Operand<T, Along::rows> {
+struct Decayed : Operand<T> {
   static constexpr bool kScaled = true;
   struct Factor {
     T power, of_step;  ///< apart, so that what loads them need not wait to multiply
@@ -108,8 +110,8 @@ struct Decayed : Operand<T, Along::rows> {
   const T* factors = nullptr;  ///< of the chunk's steps; null: 1
 
   __device__ Decayed() {}
-  __device__ Decayed(const Operand<T, Along::rows>& x, const Chunk<T>& chunk, Border border, const T* factors)
-      : Operand<T, Along::rows>(x),
+  __device__ Decayed(const Operand<T>& x, const Chunk<T>& chunk, Border border, const T* factors)
+      : Operand<T>(x),
         powers(chunk.powers + (border == Border::before ? 1 : chunk.length - 1)),
         direction(border == Border::before ? 1 : -1),
         steps(static_cast<int>(chunk.length)),

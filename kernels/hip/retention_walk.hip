@@ -13,10 +13,10 @@ struct Path {
   const Chunks<T>& all;
   const Walk<T>& w;
 
-  __device__ std::int64_t steps() const { return w.end_S ? all.count : all.borders(); }
-  __device__ std::int64_t chunk(std::int64_t step) const { return w.backwards ? all.count - 1 - step : step; }
+  __device__ int steps() const { return static_cast<int>(w.end_S ? all.count : all.borders()); }
+  __device__ int chunk(int step) const { return w.backwards ? static_cast<int>(all.count) - 1 - step : step; }
   /// The place of a head's state, `size` numbers of `between` or `end`, after a step; null: not wanted.
-  __device__ T* place(T* between, T* end, std::int64_t size, std::int64_t head, std::int64_t step) const {
+  __device__ T* place(T* between, T* end, std::int64_t size, unsigned head, int step) const {
     if (step + 1 >= all.count) return end ? end + head * size : nullptr;
     const std::int64_t border = w.backwards ? all.count - 2 - step : step;
     return between ? between + (head * all.borders() + border) * size : nullptr;
@@ -29,7 +29,7 @@ constexpr int kKeys = 32;
 /// Some of z of one head: what a column of ones beside Y would give. Thread row r takes the steps r, r +
 /// rows, and so on of a chunk.
 template <int Threads, class T>
-__device__ void walk_keys(const Chunks<T>& all, const Walk<T>& w, std::int64_t head, std::int64_t first) {
+__device__ void walk_keys(const Chunks<T>& all, const Walk<T>& w, unsigned head, std::int64_t first) {
   constexpr int rows = Threads / kKeys;
   __shared__ T parts[rows][kKeys];
   const int lane = static_cast<int>(threadIdx.x) % kKeys, row = static_cast<int>(threadIdx.x) / kKeys;
@@ -40,7 +40,7 @@ __device__ void walk_keys(const Chunks<T>& all, const Walk<T>& w, std::int64_t h
   Chunk<T> chunk(all, head, 0);
   T z = inside && w.z ? w.z[head * dk + d] : T(0);
   if (all.count == 0 && writes && w.end_z) w.end_z[head * dk + d] = z;
-  for (std::int64_t step = 0; step < path.steps(); ++step) {
+  for (int step = 0; step < path.steps(); ++step) {
     chunk.move_to(all, path.chunk(step));
     const T *const factors = chunk.steps(w.factors, all.s.n), *const weights =
                                                                   chunk.steps(w.weights, all.s.n);
@@ -65,17 +65,22 @@ __device__ void walk_keys(const Chunks<T>& all, const Walk<T>& w, std::int64_t h
 }
 
 /// A block owns a tile of S, or of its gradient, of one head, and keeps it in registers from the first chunk
-/// to the last. The first blocks of a head have z.
+/// to the last. The last blocks have z: they are done soon, and must not take a multiprocessor's places
+/// before the tiles are spread over all of them.
 template <class Tile, class T>
 __global__ __launch_bounds__(Tile::kThreads, Tile::kBlocks) void walk_head(Chunks<T> all, Walk<T> w,
                                                                            std::int64_t down,
                                                                            std::int64_t across) {
-  const unsigned groups = narrow(tiles(all.s.dk, kKeys)), of_head = groups + narrow(down * across);
-  const unsigned head = blockIdx.x / of_head, block = blockIdx.x % of_head;
-  if (block < groups) return walk_keys<Tile::kThreads>(all, w, head, block * kKeys);
+  const unsigned groups = narrow(tiles(all.s.dk, kKeys)), of_head = narrow(down * across);
+  const unsigned all_tiles = narrow(all.heads()) * of_head;
+  if (blockIdx.x >= all_tiles) {
+    const unsigned group = blockIdx.x - all_tiles;
+    return walk_keys<Tile::kThreads>(all, w, group / groups, group % groups * kKeys);
+  }
   __shared__ typename Tile::Shared shared;
-  const std::int64_t j = (block - groups) % narrow(across) * Tile::kColumns;
-  const std::int64_t i = (block - groups) / narrow(across) * Tile::kRows;
+  const unsigned head = blockIdx.x / of_head, block = blockIdx.x % of_head;
+  const std::int64_t j = block % narrow(across) * Tile::kColumns;
+  const std::int64_t i = block / narrow(across) * Tile::kRows;
   const std::int64_t dk = all.s.dk, dv = all.s.dv;
   const int rows = static_cast<int>(dk - i), columns = static_cast<int>(dv - j);
   Sums<Tile> sums;
@@ -87,25 +92,30 @@ __global__ __launch_bounds__(Tile::kThreads, Tile::kBlocks) void walk_head(Chunk
   }
   const auto write = [&](T* S) {
     if (!S) return;
-    sums.for_each_run([&](int y, int x, T* run) {
-      if (y < rows && x < columns) store_run<Tile::kColumnRun>(S + (i + y) * dv + j + x, run, columns - x);
-    });
+    store_tile(sums, S + i * dv + j, dv, dk - i, dv - j);
   };
   if (all.count == 0 && w.end_S) write(w.end_S + head * dk * dv);
 
-  using Rows = Operand<T, Along::rows>;
-  Multiplier<Tile, Decayed<T>, Rows> multiplier(shared);
+  Multiplier<Tile, Decayed<T>, Operand<T>> multiplier(shared);
   const Path<T> path{all, w};
   const Border border = w.backwards ? Border::before : Border::after;
+  const Directions<Along::rows, Along::rows> lie;
   Chunk<T> chunk(all, head, 0);
-  for (std::int64_t step = 0; step < path.steps(); ++step) {
+  T keep = T(1);  // how much of the state is left after the chunk
+  const auto begin = [&](int step) {
     chunk.move_to(all, path.chunk(step));
-    const Rows x(chunk.rows(w.x, w.x_layout) + i, 1, w.x_layout.time, dk - i);
-    multiplier.begin(Decayed<T>(x, chunk, border, chunk.steps(w.factors, all.s.n)),
-                     Rows(chunk.rows(w.y, w.y_layout) + j, 1, w.y_layout.time, dv - j), chunk.length);
-    const T keep = chunk.powers[chunk.length];
+    keep = chunk.powers[chunk.length];
+    const Operand<T> x(chunk.rows(w.x, w.x_layout) + i, 1, w.x_layout.time, dk - i);
+    const Operand<T> y(chunk.rows(w.y, w.y_layout) + j, 1, w.y_layout.time, dv - j);
+    multiplier.begin(lie, Decayed<T>(x, chunk, border, chunk.steps(w.factors, all.s.n)), y, chunk.length);
+  };
+  const int steps = path.steps();
+  if (steps > 0) begin(0);
+  for (int step = 0; step < steps; ++step) {
     sums.for_each([&](int, int, T& sum) { sum *= keep; });
-    multiplier.multiply(sums);
+    multiplier.multiply(lie, sums, [&] {
+      if (step + 1 < steps) begin(step + 1);
+    });
     write(path.place(w.between_S, w.end_S, dk * dv, head, step));
   }
 }
@@ -123,13 +133,14 @@ void walk_with(Hip hip, const Chunks<T>& all, const Walk<T>& w) {
 
 template <class T>
 void walk(Hip hip, const Chunks<T>& all, const Walk<T>& w) {
-  // A block walks alone for a long time, so there should be many, and of equal work. Large tiles are too few,
-  // and with what a walk needs besides its sums they do not fit the registers.
+  // A block walks alone for a long time, so there should be many, and of equal work.
   const auto blocks = [&](int rows, int columns) {
     return tiles(all.s.dk, rows) * tiles(all.s.dv, columns) * all.heads();
   };
   using Of = Tiles<T>;
-  if (blocks(Of::Medium::kRows, Of::Medium::kColumns) >= kManyBlocks)
+  if (blocks(Of::Large::kRows, Of::Large::kColumns) >= kManyBlocks)
+    walk_with<typename Of::Large>(hip, all, w);
+  else if (blocks(Of::Medium::kRows, Of::Medium::kColumns) >= kManyBlocks)
     walk_with<typename Of::Medium>(hip, all, w);
   else
     walk_with<typename Of::Small>(hip, all, w);

@@ -23,11 +23,16 @@ struct alignas(N * sizeof(T)) Run {
 /// The direction in which packs of an operand are loaded: along its rows, its depth, or what its strides say.
 enum class Along { either, rows, depth };
 
+/// Those of both operands, as far as the kernel knows them, which saves asking for each piece.
+template <Along Left, Along Right>
+struct Directions {
+  static constexpr Along kLeft = Left, kRight = Right;
+};
+
 /// One operand X(i, p), from the tile's first row and depth on; elements with i >= rows count as 0.
-template <class T, Along Direction = Along::either>
+template <class T>
 struct Operand {
   using Element = T;
-  static constexpr Along kDirection = Direction;
   /// Whether X(., p) is multiplied by factor(p): see Decayed.
   static constexpr bool kScaled = false;
   struct Factor {};
@@ -41,16 +46,23 @@ struct Operand {
   __device__ Operand() {}
   __device__ Operand(const T* at, std::int64_t row, std::int64_t depth, std::int64_t rows)
       : at(at), row(row), depth(depth), rows(static_cast<int>(rows < kMost ? rows : kMost)) {
-    turned = Direction == Along::depth || (Direction == Along::either && depth == 1 && row != 1);
+    turned = depth == 1 && row != 1;
     const std::int64_t along = turned ? depth : row, other = turned ? row : depth;
     dense = along == 1 && other % Pack<T>::kSize == 0 && reinterpret_cast<std::uintptr_t>(at) % 16 == 0;
   }
+  /// Of a direction that is known, one of the steps is 1.
+  template <Along D>
   __device__ bool along_depth() const {
-    return Direction == Along::either ? turned : Direction == Along::depth;
+    return D == Along::either ? turned : D == Along::depth;
   }
-  /// Elements from one to the next of a pack, and from one depth to the next.
-  __device__ std::int64_t step() const { return Direction != Along::either ? 1 : turned ? depth : row; }
-  __device__ std::int64_t depth_step() const { return Direction == Along::depth ? 1 : depth; }
+  template <Along D>
+  __device__ std::int64_t row_step() const {
+    return D == Along::rows ? 1 : row;
+  }
+  template <Along D>
+  __device__ std::int64_t depth_step() const {
+    return D == Along::depth ? 1 : depth;
+  }
 
  private:
   static constexpr std::int64_t kMost = 1 << 30;
@@ -67,44 +79,51 @@ class Stage {
   using T = typename X::Element;
 
  public:
-  /// From here on pieces of x, whose depth ends at `depth`.
+  /// From here on pieces of x, whose depth ends at `depth` and which lies along D.
+  template <Along D>
   __device__ __forceinline__ void begin(const X& x, std::int64_t depth) {
     x_ = x, left_ = static_cast<int>(depth), loaded_ = 0;
+    const bool along_depth = x_.template along_depth<D>();
 #pragma unroll
     for (int n = 0; n < kPacks; ++n) {
-      const Place place(x.along_depth(), n);
-      at_[n] = x.at + place.i * x.row + place.p * x.depth;
-      const bool whole = x.dense && x.rows - place.i >= (x.along_depth() ? 1 : kSize);
-      whole_[n] = whole ? left_ - place.p - (x.along_depth() ? kSize - 1 : 0) : 0;
+      const Place place(along_depth, n);
+      at_[n] = x.at + place.i * x_.template row_step<D>() + place.p * x_.template depth_step<D>();
+      const bool whole = x.dense && x.rows - place.i >= (along_depth ? 1 : kSize);
+      whole_[n] = whole ? left_ - place.p - (along_depth ? kSize - 1 : 0) : 0;
     }
   }
 
   /// Loads the next piece into registers.
+  template <Along D>
   __device__ __forceinline__ void load() {
+    const bool along_depth = x_.template along_depth<D>();
 #pragma unroll
     for (int n = 0; n < kPacks; ++n) {
-      const Place place(x_.along_depth(), n);
+      const Place place(along_depth, n);
       if (!place.valid) continue;
       if constexpr (X::kScaled) factors_[n] = x_.factor(loaded_ + place.p);
       if (loaded_ < whole_[n]) {
         packs_[n] = *reinterpret_cast<const Pack<T>*>(at_[n]);
       } else {
         const int depth = left_ - place.p, rows = x_.rows - place.i;
-        const int count = x_.along_depth() ? (rows > 0 ? depth : 0) : (depth > 0 ? rows : 0);
-        const std::int64_t step = x_.step();
+        const int count = along_depth ? (rows > 0 ? depth : 0) : (depth > 0 ? rows : 0);
+        const std::int64_t step = D != Along::either ? 1 : along_depth ? x_.depth : x_.row;
 #pragma unroll
         for (int e = 0; e < kSize; ++e) packs_[n].x[e] = e < count ? at_[n][e * step] : T(0.0f);
       }
-      at_[n] += Depth * x_.depth_step();
+      at_[n] += Depth * x_.template depth_step<D>();
     }
     left_ -= Depth, loaded_ += Depth;
   }
 
   /// To shared[p * step + i], times the factors of these depths.
+  template <Along D>
   __device__ __forceinline__ void store(A* shared, int step) {
+    static_assert(!X::kScaled || D == Along::rows, "a pack has one factor");
+    const bool along_depth = x_.template along_depth<D>();
 #pragma unroll
     for (int n = 0; n < kPacks; ++n) {
-      const Place place(x_.along_depth(), n);
+      const Place place(along_depth, n);
       if (!place.valid) continue;
       A* const to = shared + place.p * step + place.i;
       alignas(16) A values[kSize];
@@ -113,7 +132,7 @@ class Stage {
         values[e] = static_cast<A>(packs_[n].x[e]);
         if constexpr (X::kScaled) values[e] *= factors_[n].power * factors_[n].of_step;
       }
-      if (x_.along_depth()) {
+      if (along_depth) {
 #pragma unroll
         for (int e = 0; e < kSize; ++e) to[e * step] = values[e];
       } else {
@@ -128,7 +147,6 @@ class Stage {
   static constexpr int kSize = Pack<T>::kSize, kTotal = Rows * Depth / kSize;
   static constexpr int kPacks = (kTotal + Threads - 1) / Threads;
   static_assert(Depth % (2 * kSize) == 0, "a row of a piece is whole sectors");
-  static_assert(!X::kScaled || X::kDirection == Along::rows, "a pack has one factor");
 
   /// Where this thread's pack n begins.
   struct Place {
