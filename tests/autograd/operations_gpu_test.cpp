@@ -1,5 +1,5 @@
 // Every entry of the operation table on the GPU: the same values and gradients as on the CPU, to rounding,
-// and the same bits in two runs.
+// and the same bits in two runs. Each is a section, which `-c softmax` runs alone.
 
 #include "tests/support/close.h"
 #include "tests/support/gpu.h"
@@ -49,45 +49,48 @@ void for_all_inputs(const Operation& op, Body&& body) {
 TEST_CASE("values on the GPU equal those on the CPU", "[gpu][operations]") {
   RETNET_NEEDS_GPU();
   set_poison(true);
-  for (const Operation& op : operations())
-    for_all_inputs(op, [&](const std::vector<Tensor>& inputs, std::int64_t, Dtype dtype) {
-      CHECK(normalized_square_error(op.value(all_on_gpu(inputs)), op.value(inputs)) <= allowed(dtype));
-    });
+  for (const Operation& op : operations()) DYNAMIC_SECTION(op.name) {
+      for_all_inputs(op, [&](const std::vector<Tensor>& inputs, std::int64_t, Dtype dtype) {
+        CHECK(normalized_square_error(op.value(all_on_gpu(inputs)), op.value(inputs)) <= allowed(dtype));
+      });
+    }
 }
 
 TEST_CASE("gradients on the GPU equal those on the CPU", "[gpu][operations]") {
   RETNET_NEEDS_GPU();
   set_poison(true);
-  for (const Operation& op : operations())
-    for_all_inputs(op, [&](const std::vector<Tensor>& inputs, std::int64_t, Dtype dtype) {
-      if (!op.function || dtype == Dtype::bf16) return;
-      Tensor cotangent;
-      const std::vector<Tensor> expected = everything(op, inputs, cotangent);
-      cotangent = cotangent.to(Device::hip);
-      const std::vector<Tensor> result = everything(op, all_on_gpu(inputs), cotangent);
-      for (std::size_t i = 0; i < expected.size(); ++i) {
-        REQUIRE(result[i].defined() == expected[i].defined());
-        if (expected[i].defined()) CHECK(normalized_square_error(result[i], expected[i]) <= allowed(dtype));
-      }
-    });
+  for (const Operation& op : operations()) DYNAMIC_SECTION(op.name) {
+      for_all_inputs(op, [&](const std::vector<Tensor>& inputs, std::int64_t, Dtype dtype) {
+        if (!op.function || dtype == Dtype::bf16) return;
+        Tensor cotangent;
+        const std::vector<Tensor> expected = everything(op, inputs, cotangent);
+        cotangent = cotangent.to(Device::hip);
+        const std::vector<Tensor> result = everything(op, all_on_gpu(inputs), cotangent);
+        for (std::size_t i = 0; i < expected.size(); ++i) {
+          REQUIRE(result[i].defined() == expected[i].defined());
+          if (expected[i].defined()) CHECK(normalized_square_error(result[i], expected[i]) <= allowed(dtype));
+        }
+      });
+    }
 }
 
 TEST_CASE("operations on many elements on the GPU equal those on the CPU, twice in the same bits",
           "[gpu][operations]") {
   RETNET_NEEDS_GPU();
-  for (const Operation& op : operations())
-    for (const Case& shapes : op.cases(op.large)) {
-      const std::vector<Tensor> inputs = all_in_dtype(inputs_of(op, shapes, Layout::dense), Dtype::f32);
-      INFO(op.name);
-      Tensor cotangent;
-      const std::vector<Tensor> expected = everything(op, inputs, cotangent);
-      if (cotangent.defined()) cotangent = cotangent.to(Device::hip);
-      const std::vector<Tensor> result = everything(op, all_on_gpu(inputs), cotangent);
-      const std::vector<Tensor> again = everything(op, all_on_gpu(inputs), cotangent);
-      for (std::size_t i = 0; i < expected.size(); ++i) {
-        if (!expected[i].defined()) continue;
-        CHECK(normalized_square_error(result[i], expected[i]) <= allowed(Dtype::f32));
-        CHECK(bit_difference(result[i], again[i]) == "");
+  for (const Operation& op : operations()) DYNAMIC_SECTION(op.name) {
+      for (const Case& shapes : op.cases(op.large)) {
+        const std::vector<Tensor> inputs = all_in_dtype(inputs_of(op, shapes, Layout::dense), Dtype::f32);
+        INFO(op.name);
+        Tensor cotangent;
+        const std::vector<Tensor> expected = everything(op, inputs, cotangent);
+        if (cotangent.defined()) cotangent = cotangent.to(Device::hip);
+        const std::vector<Tensor> result = everything(op, all_on_gpu(inputs), cotangent);
+        const std::vector<Tensor> again = everything(op, all_on_gpu(inputs), cotangent);
+        for (std::size_t i = 0; i < expected.size(); ++i) {
+          if (!expected[i].defined()) continue;
+          CHECK(normalized_square_error(result[i], expected[i]) <= allowed(Dtype::f32));
+          CHECK(bit_difference(result[i], again[i]) == "");
+        }
       }
     }
 }
@@ -95,17 +98,18 @@ TEST_CASE("operations on many elements on the GPU equal those on the CPU, twice 
 TEST_CASE("Law 4 on the GPU: gradient rules agree with central differences",
           "[gpu][operations][gradient][law4]") {
   RETNET_NEEDS_GPU();
-  for (const Operation& op : operations())
-    for (const std::int64_t n : {std::int64_t{2}, std::int64_t{7}}) {
-      if (!op.function || !op.smooth || n < op.smallest) continue;
-      for (const Case& shapes : op.cases(n)) {
-        INFO(op.name << ", size " << n);
-        GradcheckOptions options;
-        options.most_elements = 40;
-        const std::string problem =
-            gradient_problem(op.function, all_on_gpu(inputs_of(op, shapes, Layout::dense)), options);
-        const bool expected = n < op.informative && problem.find("can prove nothing") != std::string::npos;
-        CHECK((expected ? "" : problem) == "");
+  for (const Operation& op : operations()) DYNAMIC_SECTION(op.name) {
+      for (const std::int64_t n : {std::int64_t{2}, std::int64_t{7}}) {
+        if (!op.function || !op.smooth || n < op.smallest) continue;
+        for (const Case& shapes : op.cases(n)) {
+          INFO(op.name << ", size " << n);
+          GradcheckOptions options;
+          options.most_elements = 40;
+          const std::string problem =
+              gradient_problem(op.function, all_on_gpu(inputs_of(op, shapes, Layout::dense)), options);
+          const bool expected = n < op.informative && problem.find("can prove nothing") != std::string::npos;
+          CHECK((expected ? "" : problem) == "");
+        }
       }
     }
 }

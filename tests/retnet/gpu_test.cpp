@@ -25,22 +25,23 @@ ForwardOptions in_form(Form form, bool reference) {
 TEST_CASE("Law 1 on the GPU: the forms and random hand-offs agree", "[gpu][law1]") {
   RETNET_NEEDS_GPU();
   for (const Dtype dtype : {Dtype::f64, Dtype::f32})
-    for (const ScoreNorm norm : {ScoreNorm::none, ScoreNorm::paper}) {
-      Config config = small_config();
-      config.score_norm = norm;
-      CompareOptions options;
-      options.length = 70, options.chunk = 17, options.device = Device::hip;
-      for (const FormDifference& difference : compare_retention(config, dtype, options)) {
-        INFO(difference.name << ", " << name(dtype));
-        CHECK(difference.worst() <= form_bound(dtype));
+    for (const ScoreNorm norm : {ScoreNorm::none, ScoreNorm::paper})
+      DYNAMIC_SECTION(name(dtype) << (norm == ScoreNorm::paper ? ", scores normalised" : "")) {
+        Config config = small_config();
+        config.score_norm = norm;
+        CompareOptions options;
+        options.length = 70, options.chunk = 17, options.device = Device::hip;
+        for (const FormDifference& difference : compare_retention(config, dtype, options)) {
+          INFO(difference.name << ", " << name(dtype));
+          CHECK(difference.worst() <= form_bound(dtype));
+        }
+        RetNet model = random_model(config, 3, dtype);
+        model.to(Device::hip);
+        for (const FormDifference& difference : compare_model(model, options)) {
+          INFO(difference.name << " of a model, " << name(dtype));
+          CHECK(difference.worst() <= form_bound(dtype));
+        }
       }
-      RetNet model = random_model(config, 3, dtype);
-      model.to(Device::hip);
-      for (const FormDifference& difference : compare_model(model, options)) {
-        INFO(difference.name << " of a model, " << name(dtype));
-        CHECK(difference.worst() <= form_bound(dtype));
-      }
-    }
 }
 
 /// The same problem with everything on a device.
@@ -127,25 +128,26 @@ TEST_CASE("Law 6 on the GPU: a million steps give what the CPU gives", "[gpu][la
 
 TEST_CASE("models on the GPU have the CPU's loss and gradients, twice in the same bits", "[gpu][model]") {
   RETNET_NEEDS_GPU();
-  for (unsigned number = 0; number < 12; ++number)
-    for (const Form form : kForms) {
-      const Config config = random_choices(number);
-      const auto run = [&](Device device) {
-        RetNet model = random_model(config, number);
-        model.to(device);
-        const Variable loss =
-            model.loss(tokens_of({3, 13}, number), tokens_of({3, 13}, number + 1), in_form(form, false));
-        backward(loss);
-        std::vector<Tensor> all{loss.value()};
-        for (const Parameter& parameter : model.parameters()) all.push_back(parameter.variable.grad());
-        return all;
-      };
-      const std::vector<Tensor> expected = run(Device::cpu), result = run(Device::hip),
-                                again = run(Device::hip);
-      INFO("choices " << number << ", form " << static_cast<int>(form));
-      for (std::size_t i = 0; i < expected.size(); ++i) {
-        CHECK(error(result[i], expected[i]) <= 1e-9);
-        CHECK(bit_difference(result[i], again[i]) == "");
+  for (unsigned number = 0; number < 12; ++number) DYNAMIC_SECTION("choices " << number) {
+      for (const Form form : kForms) {
+        const Config config = random_choices(number);
+        const auto run = [&](Device device) {
+          RetNet model = random_model(config, number);
+          model.to(device);
+          const Variable loss =
+              model.loss(tokens_of({3, 13}, number), tokens_of({3, 13}, number + 1), in_form(form, false));
+          backward(loss);
+          std::vector<Tensor> all{loss.value()};
+          for (const Parameter& parameter : model.parameters()) all.push_back(parameter.variable.grad());
+          return all;
+        };
+        const std::vector<Tensor> expected = run(Device::cpu), result = run(Device::hip),
+                                  again = run(Device::hip);
+        INFO("choices " << number << ", form " << static_cast<int>(form));
+        for (std::size_t i = 0; i < expected.size(); ++i) {
+          CHECK(error(result[i], expected[i]) <= 1e-9);
+          CHECK(bit_difference(result[i], again[i]) == "");
+        }
       }
     }
 }
