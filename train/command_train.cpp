@@ -20,14 +20,15 @@ struct Given {
   Device device = Device::cpu;
   bool resume = false, quiet = false, graphs = true;
   std::vector<Override> config, settings;
+
+  std::string base() const { return preset.empty() ? "tiny" : preset; }
 };
 
 // What comes before the flags: the run that goes on, or else a preset and a file over it. True iff the
 // former.
 bool read_base(const Given& given, Run& run) {
-  const std::string name = given.preset.empty() ? "tiny" : given.preset;
-  run.config = preset(name);
-  run.settings = preset_settings(name);
+  run.config = preset(given.base());
+  run.settings = preset_settings(given.base());
   run.data = {"bundled"};
   const std::optional<std::string> continued =
       given.resume ? resume_folder(run.out, /*quiet=*/true) : std::nullopt;
@@ -45,11 +46,14 @@ bool read_base(const Given& given, Run& run) {
   return continued.has_value();
 }
 
-// Unless a number of windows was asked for, micro_batch suits the batch and window that were.
-void follow_batch(const Given& given, Run& run) {
-  const auto asked = [](const Override& flag) { return flag.key == "micro_batch"; };
-  if (std::none_of(given.settings.begin(), given.settings.end(), asked))
-    run.settings.micro_batch = usual_micro_batch(run.settings, run.device);
+// Unless they were asked for, micro_batch suits the batch and window that were, and the warm-up the steps.
+void follow_settings(const Given& given, Run& run) {
+  const auto asked = [&](const char* key) {
+    const auto is = [&](const Override& flag) { return flag.key == key; };
+    return std::any_of(given.settings.begin(), given.settings.end(), is);
+  };
+  if (!asked("micro_batch")) run.settings.micro_batch = usual_micro_batch(run.settings, run.device);
+  if (!asked("warmup")) run.settings.warmup = usual_warmup(preset_settings(given.base()), run.settings.steps);
 }
 
 // The widths of the paper's block that nobody gave, after a d_model that somebody did: keys as wide as the
@@ -71,14 +75,14 @@ void follow_d_model(const Given& given, Config& config) {
 Run make_run(const Given& given) {
   Run run;
   run.resume = given.resume, run.quiet = given.quiet, run.device = given.device, run.graphs = given.graphs;
-  run.out = !given.out.empty() ? given.out : "runs/" + (given.preset.empty() ? "tiny" : given.preset);
+  run.out = !given.out.empty() ? given.out : "runs/" + given.base();
   const bool continued = read_base(given, run);
   if (!given.data.empty()) run.data = given.data;
   if (given.config.empty() && !given.config_file.empty()) run.config.validate();  // then the file is at fault
   apply(given.config, run.config);
   if (!run.resume) follow_d_model(given, run.config);
   apply(given.settings, run.settings);
-  if (!continued) follow_batch(given, run);
+  if (!continued) follow_settings(given, run);
   try {
     run.config.validate();
     run.settings.validate();

@@ -29,4 +29,8 @@ std::int64_t usual_micro_batch(const TrainSettings& settings, Device device) {
   return std::clamp<std::int64_t>(windows, 1, std::max<std::int64_t>(settings.batch / kPasses, 1));
 }
 
+std::int64_t usual_warmup(const TrainSettings& preset, std::int64_t steps) {
+  return preset.warmup * steps / preset.steps;
+}
+
 }  // namespace retnet

@@ -17,4 +17,7 @@ TrainSettings preset_settings(const std::string& name, Device device = Device::c
 /// batch.
 std::int64_t usual_micro_batch(const TrainSettings& settings, Device device);
 
+/// The warm-up of a run of so many steps for which nobody gave one: the same share of them as the preset's.
+std::int64_t usual_warmup(const TrainSettings& preset, std::int64_t steps);
+
 }  // namespace retnet

@@ -108,6 +108,24 @@ TEST_CASE("Both spellings of a flag, and a config file under flags, give the sam
   CHECK(place.weights("a", "000002") == place.weights("b", "000002"));
 }
 
+TEST_CASE("A shorter run has a shorter warm-up, unless it was given one", "[program][runs]") {
+  const Workplace place;
+  const auto warmup = [&](const std::string& words) {
+    const Outcome trained = place.run("train --out runs/" + words + kSizes);
+    INFO(trained.err);
+    REQUIRE(trained.code == 0);
+    const std::string out = "runs/" + words.substr(0, words.find(' '));
+    std::smatch found;
+    const std::string settings = contents(place / (out + "/trainer.json"));
+    REQUIRE(std::regex_search(settings, found, std::regex("\"warmup\": *([0-9]+)")));
+    return std::stoi(found[1]);
+  };
+  CHECK(warmup("tiny --steps 10") == 6);
+  CHECK(warmup("small --steps 40 --preset small") == 2);
+  CHECK(warmup("given --steps 10 --warmup 3") == 3);
+  CHECK(warmup("tiny --steps 10 --resume") == 6);
+}
+
 TEST_CASE("Weights, log and text are the same on 1, 2, 3 and 8 threads", "[program][runs][threads]") {
   const Workplace place;
   const std::string train = std::string("train --steps 8 --eval-every 4 --quiet") + kSizes;

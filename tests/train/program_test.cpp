@@ -18,7 +18,7 @@ namespace {
 constexpr const char* kSmall =
     "--layers 1 --d-model 16 --heads 2 --key-width 16 --value-width 24 --ffn-width 16 --chunk 8 --window 16 "
     "--batch 2 "
-    "--decay constant --save-every 3 --eval-every 0 --quiet";
+    "--warmup 2 --decay constant --save-every 3 --eval-every 0 --quiet";
 
 std::vector<std::string> train_words(const std::string& more) {
   return split_words("train --data data.txt " + std::string(kSmall) + " " + more);
