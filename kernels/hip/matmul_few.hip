@@ -4,6 +4,8 @@
 
 #include "kernels/hip/matmul_few.h"
 
+#include <cmath>
+
 #include "kernels/hip/stage.h"
 #include "kernels/matmul_batch.h"
 
@@ -92,7 +94,8 @@ __global__ __launch_bounds__(kThreads) void few_rows(Matmul s, int team, T* c, c
 #pragma unroll
       for (int j = 0; j < Columns; ++j)
 #pragma unroll
-        for (int e = 0; e < kSize; ++e) sums[i][j] += static_cast<A>(x.x[e]) * static_cast<A>(w[j].x[e]);
+        for (int e = 0; e < kSize; ++e)  // fma, or the compiler could fuse it for some numbers of rows only
+          sums[i][j] = std::fma(static_cast<A>(x.x[e]), static_cast<A>(w[j].x[e]), sums[i][j]);
     }
   }
 

@@ -80,7 +80,8 @@ struct Mixtures {
   Mixture<T> of[3];
 };
 
-/// What the rows and columns of a tile of a mixture have to do with states: out = scale (x S + weight z).
+/// What a mixture multiplies the rows of a tile by, and z of its columns: read from memory once, by one
+/// thread each. out = whole (scale (x S + weight z) + ..).
 template <class Tile, class T>
 struct StateFactors {
   T scale[Tile::kRows], weight[Tile::kRows], whole[Tile::kRows], z[Tile::kColumns];
