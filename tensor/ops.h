@@ -208,7 +208,9 @@ RetentionOutputs retention(const RetentionInputs& in);
 RetentionOutputs retention_parallel(const RetentionInputs& in);
 /// dq, dk, dv, dS and dz, in this order, from do; dS and dz are undefined unless `state_gradient`. The
 /// gradient of the state after the last step is not part of it.
-/// @param memory  where dq, dk and dv go: views with dense rows, or undefined for new memory
+/// @param memory  where dq, dk and dv go: views with dense rows, or undefined for new memory, by head or by
+/// step
+///                as the operand lies
 std::vector<Tensor> retention_grad(const RetentionInputs& in, const RetentionOutputs& out, const Tensor& do_,
                                    bool state_gradient = true,
                                    const RetentionMemory& memory = RetentionMemory());

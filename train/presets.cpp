@@ -30,7 +30,9 @@ std::int64_t usual_micro_batch(const TrainSettings& settings, Device device) {
 }
 
 std::int64_t usual_warmup(const TrainSettings& preset, std::int64_t steps) {
-  return preset.warmup * steps / preset.steps;
+  // In double: nobody has looked yet whether there are too many steps.
+  const auto share = static_cast<double>(preset.warmup) * static_cast<double>(steps);
+  return static_cast<std::int64_t>(share / static_cast<double>(preset.steps));
 }
 
 }  // namespace retnet

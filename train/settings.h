@@ -38,7 +38,8 @@ struct TrainSettings {
   bool reference = false;       ///< run the composed chunkwise form instead of the fused one
   double learning_rate = 3e-3;  ///< at the end of the warm-up
   Decay decay = Decay::linear;
-  std::int64_t warmup = 600;         ///< steps of linear warm-up; a shorter run ends within it
+  /// Steps of linear warm-up; a shorter run ends within it. See usual_warmup().
+  std::int64_t warmup = 600;
   double final_lr = 0.1;             ///< learning rate at the end, as a fraction
   double beta1 = 0.9, beta2 = 0.98;  ///< of AdamW
   double weight_decay = 0.05;        ///< decoupled, on matrices only
@@ -69,7 +70,7 @@ void for_each_field(S& s, Visit&& visit) {
   visit("reference", s.reference, "run the composed chunkwise form, not the fused one");
   visit("learning_rate", s.learning_rate, "learning rate at the end of the warm-up");
   visit("decay", s.decay, "course after it: constant, linear or cosine");
-  visit("warmup", s.warmup, "steps of linear warm-up; else the same share of all steps as by default");
+  visit("warmup", s.warmup, "steps of linear warm-up; else the share of all steps that it is here");
   visit("final_lr", s.final_lr, "learning rate at the last step, as a fraction");
   visit("beta1", s.beta1, "decay of AdamW's mean");
   visit("beta2", s.beta2, "decay of AdamW's mean square");

@@ -114,7 +114,7 @@ struct Decayed : Operand<T> {
       : Operand<T>(x),
         powers(chunk.powers + (border == Border::before ? 1 : chunk.length - 1)),
         direction(border == Border::before ? 1 : -1),
-        steps(static_cast<int>(chunk.length)),
+        steps(chunk.length),
         factors(factors) {}
   __device__ Factor factor(int p) const {
     if (p >= steps) return {T(0), T(0)};

@@ -49,17 +49,20 @@ void for_all_inputs(const Operation& op, Body&& body) {
 TEST_CASE("values on the GPU equal those on the CPU", "[gpu][operations]") {
   RETNET_NEEDS_GPU();
   set_poison(true);
-  for (const Operation& op : operations()) DYNAMIC_SECTION(op.name) {
+  for (const Operation& op : operations()) {
+    DYNAMIC_SECTION(op.name) {
       for_all_inputs(op, [&](const std::vector<Tensor>& inputs, std::int64_t, Dtype dtype) {
         CHECK(normalized_square_error(op.value(all_on_gpu(inputs)), op.value(inputs)) <= allowed(dtype));
       });
     }
+  }
 }
 
 TEST_CASE("gradients on the GPU equal those on the CPU", "[gpu][operations]") {
   RETNET_NEEDS_GPU();
   set_poison(true);
-  for (const Operation& op : operations()) DYNAMIC_SECTION(op.name) {
+  for (const Operation& op : operations()) {
+    DYNAMIC_SECTION(op.name) {
       for_all_inputs(op, [&](const std::vector<Tensor>& inputs, std::int64_t, Dtype dtype) {
         if (!op.function || dtype == Dtype::bf16) return;
         Tensor cotangent;
@@ -72,15 +75,16 @@ TEST_CASE("gradients on the GPU equal those on the CPU", "[gpu][operations]") {
         }
       });
     }
+  }
 }
 
 TEST_CASE("operations on many elements on the GPU equal those on the CPU, twice in the same bits",
           "[gpu][operations]") {
   RETNET_NEEDS_GPU();
-  for (const Operation& op : operations()) DYNAMIC_SECTION(op.name) {
+  for (const Operation& op : operations()) {
+    DYNAMIC_SECTION(op.name) {
       for (const Case& shapes : op.cases(op.large)) {
         const std::vector<Tensor> inputs = all_in_dtype(inputs_of(op, shapes, Layout::dense), Dtype::f32);
-        INFO(op.name);
         Tensor cotangent;
         const std::vector<Tensor> expected = everything(op, inputs, cotangent);
         if (cotangent.defined()) cotangent = cotangent.to(Device::hip);
@@ -93,12 +97,14 @@ TEST_CASE("operations on many elements on the GPU equal those on the CPU, twice 
         }
       }
     }
+  }
 }
 
 TEST_CASE("Law 4 on the GPU: gradient rules agree with central differences",
           "[gpu][operations][gradient][law4]") {
   RETNET_NEEDS_GPU();
-  for (const Operation& op : operations()) DYNAMIC_SECTION(op.name) {
+  for (const Operation& op : operations()) {
+    DYNAMIC_SECTION(op.name) {
       for (const std::int64_t n : {std::int64_t{2}, std::int64_t{7}}) {
         if (!op.function || !op.smooth || n < op.smallest) continue;
         for (const Case& shapes : op.cases(n)) {
@@ -112,6 +118,7 @@ TEST_CASE("Law 4 on the GPU: gradient rules agree with central differences",
         }
       }
     }
+  }
 }
 
 }  // namespace

@@ -157,4 +157,26 @@ TEST_CASE("The fused parallel form needs no memory for its N x N scores", "[fuse
   CHECK(memory_stats().peak - before < n * n * 4 / 20);
 }
 
+TEST_CASE("The gradients of retention lie as its operands do, by head or by step", "[fused]") {
+  const std::int64_t B = 2, H = 3, N = 5;
+  for (const bool by_step : {false, true}) {
+    const auto operand = [&](std::int64_t d, unsigned seed) {
+      return by_step ? transpose(random({B, N, H, d}, seed), 1, 2) : random({B, H, N, d}, seed);
+    };
+    const RetentionInputs in{operand(4, 1),
+                             operand(4, 2),
+                             operand(7, 3),
+                             random({B, H, 4, 7}, 4),
+                             random({B, H, 4}, 5),
+                             Tensor::full({H, 3}, 1, Dtype::f64),
+                             {}};
+    const std::vector<Tensor> gradients = retention_grad(in, retention(in), operand(7, 6));
+    const Tensor* const operands[] = {&in.q, &in.k, &in.v};
+    for (std::size_t i = 0; i < 3; ++i) {
+      CAPTURE(by_step, i);
+      CHECK(gradients[i].strides() == operands[i]->strides());  // so a leaf keeps it without a copy
+    }
+  }
+}
+
 }  // namespace retnet::test

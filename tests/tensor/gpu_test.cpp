@@ -146,8 +146,8 @@ TEST_CASE("random numbers on the GPU are the CPU's", "[gpu][random]") {
   }
 }
 
-}  // namespace
-TEST_CASE("an embedding's gradient on the GPU adds up more slices of tokens than a block has threads", "[gpu]") {
+TEST_CASE("an embedding's gradient on the GPU adds up more slices of tokens than a block has threads",
+          "[gpu]") {
   RETNET_NEEDS_GPU();
   for (const std::int64_t n : {257, 600, 256 * 256 + 300}) {
     const Tensor dy = random({n, 2}, 1), ids = random_ids({n}, 3, 2);
@@ -158,4 +158,31 @@ TEST_CASE("an embedding's gradient on the GPU adds up more slices of tokens than
   }
 }
 
+TEST_CASE("a norm's rows are shared out by their length, and equal the CPU's around each change of it",
+          "[gpu]") {
+  RETNET_NEEDS_GPU();
+  for (const std::int64_t n : {64, 65, 128, 129, 255, 256, 257})
+    for (const bool gated : {false, true}) {
+      const Shape all{3, 2 * n}, one{2 * n};
+      GroupNormInputs in{random(all, 1), random(one, 2), {}, {}, {2, 0.1, true, Activation::none}};
+      if (gated)
+        in.bias = random(one, 3), in.gate = random(all, 4), in.options.activation = Activation::swish;
+      const Tensor dy = random(all, 5);
+      const auto run = [&](Device device) {
+        GroupNormInputs there = in;
+        for (Tensor* x : {&there.x, &there.weight, &there.bias, &there.gate})
+          if (x->defined()) *x = x->to(device);
+        const GroupNormOutputs out = group_norm(there);
+        std::vector<Tensor> results = group_norm_grad(there, out, dy.to(device));
+        results.insert(results.end(), {out.y, out.mean, out.rstd});
+        return results;
+      };
+      const std::vector<Tensor> expected = run(Device::cpu), result = run(Device::hip);
+      INFO(n << " elements" << (gated ? ", gated" : ""));
+      for (std::size_t i = 0; i < expected.size(); ++i)
+        if (expected[i].defined()) CHECK(normalized_square_error(result[i], expected[i]) <= 1e-20);
+    }
+}
+
+}  // namespace
 }  // namespace retnet::test

@@ -105,6 +105,7 @@ TEST_CASE("Wrong usage is named, with the nearest name, and exits with 2", "[pro
            {"train --steps 5 --steps 6", "--steps was given more than once"},
            {"train --steps 12x", "--steps: required a whole number, got \"12x\""},
            {"train --steps 1.5", "--steps: required a whole number"},
+           {"train --steps 9223372036854775807", "steps must be in 1 .. 2147483647"},
            {"train --steps 99999999999999999999", "--steps: required a whole number"},
            {"train --learning-rate 1,5", "--learning-rate: required a number, got \"1,5\""},
            {"train --learning_rate nan", "learning_rate must be in"},
