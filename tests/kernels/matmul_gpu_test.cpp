@@ -80,10 +80,12 @@ TEST_CASE("a few rows times a weight equal the definition", "[gpu][matmul]") {
   for (const Index m : {1, 2, 4, 5, 16, 17})
     for (const auto& [n, k] :
          {std::pair<Index, Index>{1, 1}, {7, 33}, {64, 128}, {20, 300}, {130, 516}, {33, 3000}})
-      for (const Index gap : {0, 3, 4}) {
-        Matmul s = product(m, n, k, false, true, gap);
-        s.accumulate = m % 2;
-        check_all(s, a_extent(s), b_extent(s), c_extent(s));
+      DYNAMIC_SECTION(m << " x " << k << ", " << k << " x " << n) {
+        for (const Index gap : {0, 3, 4}) {
+          Matmul s = product(m, n, k, false, true, gap);
+          s.accumulate = m % 2;
+          check_all(s, a_extent(s), b_extent(s), c_extent(s));
+        }
       }
 }
 

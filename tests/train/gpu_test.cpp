@@ -46,28 +46,30 @@ TEST_CASE("two runs on the GPU, one of them interrupted, agree bit for bit", "[g
 
 TEST_CASE("steps that are launched as a graph have the bits of those that are not", "[gpu][train][graphs]") {
   RETNET_NEEDS_GPU();
-  const TemporaryFolder folder;
-  int number = 0;
   for (const double dropout : {0.0, 0.1})
     for (const std::int64_t micro_batch : {3, 2})
       for (const Form form : {Form::chunkwise, Form::parallel}) {
-        const auto trained = [&](bool graphs, std::int64_t interrupted_at) {
-          Run run = gpu_run(folder, "run" + std::to_string(number++), 20);
-          run.graphs = graphs;
-          run.settings.batch = 3, run.settings.micro_batch = micro_batch;
-          run.settings.dropout = dropout, run.settings.form = form;
-          train_to_end(run);
-          if (interrupted_at > 0) {  // what a run that ended there had left behind
-            std::filesystem::remove_all(checkpoint_folder(run.out, 20));
-            run.resume = true;
+        DYNAMIC_SECTION((form == Form::chunkwise ? "chunkwise" : "parallel")
+                        << ", dropout " << dropout << ", micro_batch " << micro_batch) {
+          const TemporaryFolder folder;
+          int number = 0;
+          const auto trained = [&](bool graphs, std::int64_t interrupted_at) {
+            Run run = gpu_run(folder, "run" + std::to_string(number++), 20);
+            run.graphs = graphs;
+            run.settings.batch = 3, run.settings.micro_batch = micro_batch;
+            run.settings.dropout = dropout, run.settings.form = form;
             train_to_end(run);
-          }
-          return log_without_times(run.out) + checkpoint_bytes(run.out, 20);
-        };
-        INFO("dropout " << dropout << ", micro_batch " << micro_batch);
-        const std::string expected = trained(false, 0);
-        CHECK(trained(true, 0) == expected);
-        CHECK(trained(true, 16) == expected);
+            if (interrupted_at > 0) {  // what a run that ended there had left behind
+              std::filesystem::remove_all(checkpoint_folder(run.out, 20));
+              run.resume = true;
+              train_to_end(run);
+            }
+            return log_without_times(run.out) + checkpoint_bytes(run.out, 20);
+          };
+          const std::string expected = trained(false, 0);
+          CHECK(trained(true, 0) == expected);
+          CHECK(trained(true, 16) == expected);
+        }
       }
 }
 
