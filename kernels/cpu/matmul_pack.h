@@ -58,27 +58,13 @@ inline std::int64_t rows_of(const BandCounts& bands, std::int64_t band) {
   return bands.small + (band < bands.larger ? 1 : 0);
 }
 
-/// A column of every band, from as many rows of the transposed matrix: all bands of a row in turn, for each
-/// row may be in another memory page.
+/// MatmulIsa::copy_columns: rows of the transposed matrix, of which each may be in another memory page.
 template <class T, class A>
-void pack_bands_of_rows(A* packed, const T* a, std::int64_t a_col, const BandCounts& bands,
-                        std::int64_t depth) {
-  constexpr std::int64_t L = kLanes<A>;
-  const std::int64_t all = bands.count * bands.small + bands.larger;
-  for (std::int64_t p = 0; p < depth; ++p, a += a_col) {
-    if (p + kAhead < depth) ask_for(a + kAhead * a_col, all);
-    A* to = packed;
-    const T* from = a;
-    std::int64_t left = all;
-    for (std::int64_t band = 0; band < bands.count; ++band) {
-      const std::int64_t rows = rows_of(bands, band), whole = (rows + L - 1) / L * L;
-      // Whole vectors where there is room for them: the next column overwrites what is too much.
-      if (left >= whole && p * rows + whole <= depth * rows)
-        for (std::int64_t i = 0; i < rows; i += L) store<A>(to + p * rows + i, load(from + i));
-      else
-        gather(to + p * rows, from, 1, rows);
-      from += rows, to += rows * depth, left -= rows;
-    }
+void copy_columns(A* copy, std::int64_t step, const T* a, std::int64_t a_col, std::int64_t rows,
+                  std::int64_t depth) {
+  for (std::int64_t p = 0; p < depth; ++p) {
+    if (p + kAhead < depth) ask_for(a + (p + kAhead) * a_col, rows);
+    gather(copy + p * step, a + p * a_col, 1, rows);
   }
 }
 
@@ -88,7 +74,6 @@ template <class T, class A>
 void pack_a(A* packed, const T* a, std::int64_t a_row, std::int64_t a_col, const BandCounts& bands,
             std::int64_t depth) {
   constexpr std::int64_t L = kLanes<A>;
-  if (a_row == 1) return pack_bands_of_rows(packed, a, a_col, bands, depth);
   for (std::int64_t band = 0; band < bands.count; ++band) {
     const std::int64_t rows = rows_of(bands, band), whole = (rows + L - 1) / L * L;
     std::int64_t p = 0;

@@ -30,11 +30,15 @@ inline constexpr std::int64_t kMaxRows = 4 * kBlockRows, kMaxColumns = 512;
 /// An operand is read where it lies if it is used by at most this many bands (B) or panels (A): packing costs
 /// about as much as that.
 inline constexpr std::int64_t kFewBands = 5, kFewPanels = 8;
-/// Rows of A that begin at the same place in their memory pages compete for a few places of the first-level cache,
-/// so that packing pays sooner.
+/// Rows of A that begin at the same place in their memory pages compete for a few places of the first-level
+/// cache, so that packing pays sooner.
 inline constexpr std::int64_t kFewCompeting = 2, kPage = 4096 / sizeof(float);
 
 inline std::int64_t divide_up(std::int64_t x, std::int64_t y) { return (x + y - 1) / y; }
+
+/// Elements in a line of the cache.
+template <class A>
+inline constexpr std::int64_t kLine = 64 / sizeof(A);
 
 /// The most rows that a tile can have.
 template <class T>
@@ -45,7 +49,7 @@ std::int64_t most_rows() {
 /// Memory of the calling thread, kept from call to call.
 template <class A>
 struct MatmulScratch {
-  alignas(64) A packed_a[kBlockRows * kSlice];
+  alignas(64) A packed_a[(kBlockRows + kLine<A>)*kSlice];
   alignas(64) A packed_b[kSlice * (kMaxColumns + kMostStrip)];
   alignas(64) A edge[kMostRows * kMostStrip];    // a block that is wider than what is left of C
   alignas(64) A sums[kBlockRows * kMaxColumns];  // of a tile that is stored in another type
@@ -118,7 +122,7 @@ class TileProduct {
     const T* const b = p_.b + tile_.at.b + p * s_.b_row;
     for (std::int64_t block = 0; block < blocks_.count; ++block) {
       first_row_ = blocks_.begin(block), bands_ = Bands(blocks_.size(block), p_.isa.rows);
-      load_rows(p_.a + tile_.at.a + first_row_ * s_.a_row + p * s_.a_col);
+      load_rows(p_.a + tile_.at.a + first_row_ * s_.a_row + p * s_.a_col, blocks_.size(block));
       // Columns of B are copied panel by panel, for each is used at once; rows of B several panels at a time,
       // for each may be in another memory page.
       const std::int64_t step = s_.b_row == 1 && bands_.count > 1 ? width_ : p_.isa.strip;
@@ -128,14 +132,21 @@ class TileProduct {
   }
 
   /// The block of A that begins at a.
-  void load_rows(const T* a) {
-    packed_ = !rows_in_place();
-    if (!packed_) {
-      if constexpr (kSameType) a_ = a, a_row_ = s_.a_row;
+  void load_rows(const T* a, std::int64_t rows) {
+    in_bands_ = false;
+    if (rows_in_place()) {
+      if constexpr (kSameType) a_ = a, a_row_ = s_.a_row, a_col_ = s_.a_col;
+      return;
+    }
+    a_ = memory_.packed_a;
+    if (s_.a_row == 1) {
+      // An odd number of lines apart, columns are spread over all of the first-level cache.
+      a_row_ = 1, a_col_ = (divide_up(rows, kLine<A>) | 1) * kLine<A>;
+      p_.isa.copy_columns(memory_.packed_a, a_col_, a, s_.a_col, rows, depth_);
     } else {
+      in_bands_ = true;
       p_.isa.pack_a(memory_.packed_a, a, s_.a_row, s_.a_col, {bands_.count, bands_.small, bands_.larger},
                     depth_);
-      a_ = memory_.packed_a, a_row_ = depth_;
     }
   }
 
@@ -168,8 +179,8 @@ class TileProduct {
              std::int64_t columns) {
     for (std::int64_t band = 0, i = 0; band < bands_.count; ++band) {
       const std::int64_t rows = bands_.size(band), row = first_row_ + i;
-      const A* const a = a_ + i * a_row_;
-      const std::int64_t a_row = packed_ ? 1 : a_row_, a_col = packed_ ? rows : s_.a_col;
+      const A* const a = a_ + i * (in_bands_ ? depth_ : a_row_);
+      const std::int64_t a_row = in_bands_ ? 1 : a_row_, a_col = in_bands_ ? rows : a_col_;
       A* const sums = sums_ + row * sums_row_ + column;
       if (columns == width) {
         kernels[rows - 1](depth_, a, a_row, a_col, b, b_step, sums, sums_row_, add_);
@@ -212,8 +223,8 @@ class TileProduct {
   std::int64_t first_row_ = 0;
   A* sums_ = nullptr;
   const A* a_ = nullptr;
-  std::int64_t sums_row_ = 0, a_row_ = 0, depth_ = 0;
-  bool packed_ = false;  ///< the block of A, in bands: then the columns of a band of r rows are r apart
+  std::int64_t sums_row_ = 0, a_row_ = 0, a_col_ = 0, depth_ = 0;
+  bool in_bands_ = false;  ///< the block of A is packed: then the columns of a band of r rows are r apart
   bool add_ = false, last_ = false;
 };
 
