@@ -9,6 +9,7 @@ is measured. The script prints one line of JSON with tokens_per_s and rss_peak_m
 bench_torch.py takes. What was measured is written to OUT/compare.json.
 """
 import argparse
+import ctypes
 import glob
 import json
 import os
@@ -18,6 +19,28 @@ import sys
 
 # The OpenBLAS with OpenMP, where Debian has it: its PyTorch is quicker with that than with the default one.
 OPENBLAS = "/usr/lib/*/openblas-openmp"
+
+
+def core_to_name(core, flags):
+    """Which core to tell OpenBLAS that it runs on, or None where it found out itself. A processor newer than its tables is
+    the oldest one to it, a Prescott, and is given no AVX.
+
+    core: what OpenBLAS says it is; flags: what the processor can do."""
+    if core != "Prescott":
+        return None
+    return "SkylakeX" if "avx512f" in flags else "Haswell" if "avx2" in flags else None
+
+
+def openblas_core():
+    """core_to_name() for this machine and the OpenBLAS of OPENBLAS."""
+    libraries = glob.glob(OPENBLAS + "/libblas.so.3")
+    if not libraries or "OPENBLAS_CORETYPE" in os.environ:
+        return None
+    name = ctypes.CDLL(libraries[0]).openblas_get_corename
+    name.restype = ctypes.c_char_p
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+        flags = next((line.split() for line in file if line.startswith("flags")), [])
+    return core_to_name(name().decode(), flags)
 
 
 def cases(only, presets, quick):
@@ -57,6 +80,9 @@ class Torch:
         self.command, self.threads = [python, script], threads
         folders = glob.glob(OPENBLAS) + [os.environ.get("LD_LIBRARY_PATH", "")]
         self.environment = dict(os.environ, LD_LIBRARY_PATH=":".join(filter(None, folders)))
+        self.core = openblas_core()
+        if self.core:
+            self.environment["OPENBLAS_CORETYPE"] = self.core
         try:
             probe = subprocess.run([python, "-c", "import torch; print(torch.__version__)"], capture_output=True, text=True,
                                    env=self.environment, check=False)
@@ -133,7 +159,8 @@ def main():
         a.rounds = 1
     torch = Torch(a.torch_python, a.torch_script, a.threads)
     if torch.version:
-        print(f"ours beside PyTorch {torch.version} ({a.torch_script}), {a.threads} threads\n")
+        told = f", OpenBLAS told that this is a {torch.core}" if torch.core else ""
+        print(f"ours beside PyTorch {torch.version} ({a.torch_script}), {a.threads} threads{told}\n")
         print(f"{'':<32}{'ours':>12}{'':<12}{'PyTorch':>12} {'form':<11}{'ratio':>8}")
     else:
         print(f"{a.torch_python} has no PyTorch, so ours is measured alone (PYTHON=.. names another Python)\n")

@@ -42,6 +42,17 @@ def compare(source, program, folder):
     assert "no PyTorch" in printed and "tiny, batch 16" in printed, printed
 
 
+def core(source):
+    sys.dont_write_bytecode = True  # nothing is written to the source folder
+    sys.path.insert(0, os.path.join(source, "train"))
+    import bench_compare  # pylint: disable=import-error,import-outside-toplevel
+
+    assert bench_compare.core_to_name("Prescott", ["sse2", "avx2", "avx512f"]) == "SkylakeX"
+    assert bench_compare.core_to_name("Prescott", ["sse2", "avx2"]) == "Haswell"
+    assert bench_compare.core_to_name("Prescott", ["sse2"]) is None
+    assert bench_compare.core_to_name("Haswell", ["avx2", "avx512f"]) is None
+
+
 def roofline(source, program, folder):
     lines, figure = os.path.join(folder, "speed.jsonl"), os.path.join(folder, "roofline.svg")
     script = os.path.join(source, "train/bench_roofline.py")
@@ -66,6 +77,7 @@ def network(source):
 def main():
     source, program = sys.argv[1:3]
     with tempfile.TemporaryDirectory() as folder:
+        core(source)
         compare(source, program, folder)
         roofline(source, program, folder)
     network(source)
