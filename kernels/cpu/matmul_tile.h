@@ -49,7 +49,7 @@ std::int64_t most_rows() {
 /// Memory of the calling thread, kept from call to call.
 template <class A>
 struct MatmulScratch {
-  alignas(64) A packed_a[(kBlockRows + kLine<A>)*kSlice];
+  alignas(64) A packed_a[(kBlockRows + kLine<A>)*kSlice];  // with a line between columns: load_rows()
   alignas(64) A packed_b[kSlice * (kMaxColumns + kMostStrip)];
   alignas(64) A edge[kMostRows * kMostStrip];    // a block that is wider than what is left of C
   alignas(64) A sums[kBlockRows * kMaxColumns];  // of a tile that is stored in another type

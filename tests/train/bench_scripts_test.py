@@ -51,6 +51,8 @@ def core(source):
     assert bench_compare.core_to_name("Prescott", ["sse2", "avx2"]) == "Haswell"
     assert bench_compare.core_to_name("Prescott", ["sse2"]) is None
     assert bench_compare.core_to_name("Haswell", ["avx2", "avx512f"]) is None
+    bench_compare.openblas_core = lambda: "Haswell"
+    assert bench_compare.Torch(sys.executable, "script.py", 1).environment["OPENBLAS_CORETYPE"] == "Haswell"
 
 
 def roofline(source, program, folder):
