@@ -35,26 +35,19 @@ constexpr int side_by_side(int rows) {
   return wanted >= 8 ? 8 : wanted >= 4 ? 4 : wanted >= 2 ? 2 : 1;
 }
 
-/// Vectors of a tile as they lie in memory: one row, or for bf16 a pair of rows.
+/// The vector at `stored` in the type that it is computed in: of row number `row` of those that are stored
+/// together.
 template <class W>
-using Stored = Vec<std::conditional_t<std::is_same_v<W, bf16>, std::uint32_t, W>>;
-
-template <class W>
-inline void load_rows(Stored<W>* rows, const W* tile) {
-  for (int v = 0; v < kTileVectors<accum_t<W>>; ++v)
-    __builtin_memcpy(&rows[v], tile + v * kTogether<W> * kLanes<accum_t<W>>, sizeof rows[v]);
-}
-
-/// Row number `row` of those that were loaded.
-template <class W>
-inline Vec<accum_t<W>> row_of(Stored<W> rows, int row) {
+inline Vec<accum_t<W>> row_of(const W* stored, int row) {
   if constexpr (std::is_same_v<W, bf16>) {  // bf16 is the upper half of a float
-    const Stored<W> bits = row == 0 ? rows << 16 : rows & 0xffff0000u;
+    Vec<std::uint32_t> pairs;
+    __builtin_memcpy(&pairs, stored, sizeof pairs);
+    const Vec<std::uint32_t> bits = row == 0 ? pairs << 16 : pairs & 0xffff0000u;
     Vec<float> wide;
     __builtin_memcpy(&wide, &bits, sizeof wide);
     return wide;
   } else {
-    return rows;
+    return load(stored);
   }
 }
 
@@ -73,18 +66,18 @@ void pass(accum_t<W>* y, std::int64_t y_step, const accum_t<W>* x, std::int64_t 
     for (int v = 0; v < Tiles * V; ++v) sum[i][v] = Vec<A>{};
   std::int64_t p = 0;
   for (; p + R <= k; p += R) {
-    Stored<W> rows[Tiles * V];
-    for (int t = 0; t < Tiles; ++t) {
-      const W* row = tiles + (t * k + p) * kTile;
-      if constexpr (Rows > 2) __builtin_prefetch(row + ahead);
-      load_rows(rows + t * V, row);
-    }
+    const W* const row = tiles + p * kTile;
+    if constexpr (Rows > 2)
+      for (int t = 0; t < Tiles; ++t) __builtin_prefetch(row + t * k * kTile + ahead);
 #pragma GCC unroll 2
     for (int r = 0; r < R; ++r) {
       Vec<A> w[Tiles * V];
-      for (int v = 0; v < Tiles * V; ++v) w[v] = row_of<W>(rows[v], r);
+#pragma GCC unroll 16
+      for (int v = 0; v < Tiles * V; ++v)
+        w[v] = row_of<W>(row + v / V * k * kTile + v % V * R * kLanes<A>, r);
 #pragma GCC unroll 16
       for (int i = 0; i < Rows; ++i)
+#pragma GCC unroll 16
         for (int v = 0; v < Tiles * V; ++v)
           sum[i][v] += x[i * x_step + p + r] * w[v];  // one fused instruction
     }
