@@ -27,8 +27,6 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   list(APPEND fused_options --param=avoid-fma-max-bits=0)
 endif()
 set_source_files_properties(${fused_sources} PROPERTIES COMPILE_OPTIONS "${fused_options}")
-# For some processors GCC holds a load to be as cheap as a register, and reads a row of weights again for each row of x.
-set_property(SOURCE ${PROJECT_SOURCE_DIR}/kernels/cpu/decode_product.cpp APPEND PROPERTY COMPILE_OPTIONS -mtune=generic)
 
 set(RETNET_HAVE_OPENMP OFF)
 if(RETNET_OPENMP)

@@ -73,8 +73,10 @@ void pass(accum_t<W>* y, std::int64_t y_step, const accum_t<W>* x, std::int64_t 
     for (int r = 0; r < R; ++r) {
       Vec<A> w[Tiles * V];
 #pragma GCC unroll 16
-      for (int v = 0; v < Tiles * V; ++v)
+      for (int v = 0; v < Tiles * V; ++v) {
         w[v] = row_of<W>(row + v / V * k * kTile + v % V * R * kLanes<A>, r);
+        if constexpr (Rows > 1) hold(w[v]);
+      }
 #pragma GCC unroll 16
       for (int i = 0; i < Rows; ++i)
 #pragma GCC unroll 16

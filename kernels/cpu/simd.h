@@ -75,6 +75,17 @@ inline void store(A* x, Vec<A> v) {
   __builtin_memcpy(x, &v, sizeof v);
 }
 
+/// Makes the compiler hold v in a register. GCC takes a load to be as cheap for some processors, and makes
+/// one again for each use.
+template <class V>
+inline void hold(V& v) {
+#if defined(__x86_64__)
+  asm("" : "+v"(v));
+#elif defined(__aarch64__)
+  asm("" : "+w"(v));
+#endif
+}
+
 namespace simd_detail {
 /// Swaps the off-diagonal `Step` x `Step` blocks of every pair of vectors (i, i + Step), in each group of as
 /// many lanes as there are vectors.
