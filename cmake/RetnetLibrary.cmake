@@ -25,6 +25,9 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # For some processors GCC splits a lone chain of fused operations into products and sums again, because that is faster.
   # The loops for one vector would round otherwise than those for several.
   list(APPEND fused_options --param=avoid-fma-max-bits=0)
+  # Where the innermost loop begins in its line of the cache is worth 5 % on some processors; left to itself it changes with
+  # every change of the code before it.
+  list(APPEND fused_options -falign-functions=64 -falign-loops=64)
 endif()
 set_source_files_properties(${fused_sources} PROPERTIES COMPILE_OPTIONS "${fused_options}")
 

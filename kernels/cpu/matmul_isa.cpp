@@ -23,7 +23,6 @@ constexpr MatmulIsa<T> make_table(std::integer_sequence<int, I...>) {
           kRows,
           8 * kLanes<A>,
           pack_a<T, A>,
-          copy_columns<T, A>,
           pack_b<T, A>};
 }
 

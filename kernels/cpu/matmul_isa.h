@@ -43,9 +43,6 @@ struct MatmulIsa {
   /// Copies A[all rows of the bands, depth] to one band after the other, each [depth, its rows].
   void (*pack_a)(A* packed, const T* a, std::int64_t a_row, std::int64_t a_col, const BandCounts& bands,
                  std::int64_t depth);
-  /// Copies A[rows, depth], whose columns are contiguous and a_col apart, to columns `step` apart.
-  void (*copy_columns)(A* copy, std::int64_t step, const T* a, std::int64_t a_col, std::int64_t rows,
-                       std::int64_t depth);
   /// Copies B[depth, columns], columns <= strip, to dense panels [depth, width]; zeros fill up the last one.
   void (*pack_b)(A* packed, std::int64_t width, const T* b, std::int64_t b_row, std::int64_t b_col,
                  std::int64_t columns, std::int64_t depth);

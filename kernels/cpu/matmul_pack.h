@@ -58,13 +58,36 @@ inline std::int64_t rows_of(const BandCounts& bands, std::int64_t band) {
   return bands.small + (band < bands.larger ? 1 : 0);
 }
 
-/// MatmulIsa::copy_columns: rows of the transposed matrix, of which each may be in another memory page.
+/// Copies `count` columns of one band, contiguous and a_col apart, the first `whole` of them by vectors.
 template <class T, class A>
-void copy_columns(A* copy, std::int64_t step, const T* a, std::int64_t a_col, std::int64_t rows,
-                  std::int64_t depth) {
-  for (std::int64_t p = 0; p < depth; ++p) {
-    if (p + kAhead < depth) ask_for(a + (p + kAhead) * a_col, rows);
-    gather(copy + p * step, a + p * a_col, 1, rows);
+void copy_band(A* to, const T* from, std::int64_t a_col, std::int64_t rows, std::int64_t count,
+               std::int64_t whole) {
+  constexpr std::int64_t L = kLanes<A>;
+  std::int64_t q = 0;
+  for (; q < whole; ++q, to += rows, from += a_col)
+    for (std::int64_t i = 0; i < rows; i += L) store<A>(to + i, load(from + i));
+  for (; q < count; ++q, to += rows, from += a_col) gather(to, from, 1, rows);
+}
+
+/// MatmulIsa::pack_a for columns that are contiguous: a few at a time for all bands, because each may be in
+/// another memory page. (One at a time would write to one line of every band, and those compete for a few
+/// places of the cache.) Vectors may reach into the next column of their band, which is copied after them,
+/// but not out of the band, and not out of A.
+template <class T, class A>
+void pack_columns(A* packed, const T* a, std::int64_t a_col, const BandCounts& bands, std::int64_t depth) {
+  constexpr std::int64_t L = kLanes<A>, kTogether = 8;
+  const std::int64_t all = bands.count * bands.small + bands.larger;
+  for (std::int64_t p = 0; p < depth; p += kTogether, a += kTogether * a_col) {
+    for (std::int64_t q = kTogether; q < 2 * kTogether && p + q < depth; ++q) ask_for(a + q * a_col, all);
+    const std::int64_t count = p + kTogether <= depth ? kTogether : depth - p;
+    for (std::int64_t band = 0, i = 0; band < bands.count; ++band) {
+      const std::int64_t rows = rows_of(bands, band), reach = (rows + L - 1) / L * L;
+      const std::int64_t left =
+          depth - p + 1 - (reach + rows - 1) / rows;  // columns with `reach` behind them
+      const std::int64_t whole = i + reach > all || left < 0 ? 0 : left < count ? left : count;
+      copy_band(packed + i * depth + p * rows, a + i, a_col, rows, count, whole);
+      i += rows;
+    }
   }
 }
 
@@ -73,6 +96,7 @@ void copy_columns(A* copy, std::int64_t step, const T* a, std::int64_t a_col, st
 template <class T, class A>
 void pack_a(A* packed, const T* a, std::int64_t a_row, std::int64_t a_col, const BandCounts& bands,
             std::int64_t depth) {
+  if (a_row == 1) return pack_columns(packed, a, a_col, bands, depth);
   constexpr std::int64_t L = kLanes<A>;
   for (std::int64_t band = 0; band < bands.count; ++band) {
     const std::int64_t rows = rows_of(bands, band), whole = (rows + L - 1) / L * L;

@@ -36,10 +36,6 @@ inline constexpr std::int64_t kFewCompeting = 2, kPage = 4096 / sizeof(float);
 
 inline std::int64_t divide_up(std::int64_t x, std::int64_t y) { return (x + y - 1) / y; }
 
-/// Elements in a line of the cache.
-template <class A>
-inline constexpr std::int64_t kLine = 64 / sizeof(A);
-
 /// The most rows that a tile can have.
 template <class T>
 std::int64_t most_rows() {
@@ -49,7 +45,7 @@ std::int64_t most_rows() {
 /// Memory of the calling thread, kept from call to call.
 template <class A>
 struct MatmulScratch {
-  alignas(64) A packed_a[(kBlockRows + kLine<A>)*kSlice];  // with a line between columns: load_rows()
+  alignas(64) A packed_a[kBlockRows * kSlice];
   alignas(64) A packed_b[kSlice * (kMaxColumns + kMostStrip)];
   alignas(64) A edge[kMostRows * kMostStrip];    // a block that is wider than what is left of C
   alignas(64) A sums[kBlockRows * kMaxColumns];  // of a tile that is stored in another type
@@ -122,7 +118,7 @@ class TileProduct {
     const T* const b = p_.b + tile_.at.b + p * s_.b_row;
     for (std::int64_t block = 0; block < blocks_.count; ++block) {
       first_row_ = blocks_.begin(block), bands_ = Bands(blocks_.size(block), p_.isa.rows);
-      load_rows(p_.a + tile_.at.a + first_row_ * s_.a_row + p * s_.a_col, blocks_.size(block));
+      load_rows(p_.a + tile_.at.a + first_row_ * s_.a_row + p * s_.a_col);
       // Columns of B are copied panel by panel, for each is used at once; rows of B several panels at a time,
       // for each may be in another memory page.
       const std::int64_t step = s_.b_row == 1 && bands_.count > 1 ? width_ : p_.isa.strip;
@@ -132,21 +128,14 @@ class TileProduct {
   }
 
   /// The block of A that begins at a.
-  void load_rows(const T* a, std::int64_t rows) {
-    in_bands_ = false;
-    if (rows_in_place()) {
-      if constexpr (kSameType) a_ = a, a_row_ = s_.a_row, a_col_ = s_.a_col;
-      return;
-    }
-    a_ = memory_.packed_a;
-    if (s_.a_row == 1) {
-      // An odd number of lines apart, columns are spread over all of the first-level cache.
-      a_row_ = 1, a_col_ = (divide_up(rows, kLine<A>) | 1) * kLine<A>;
-      p_.isa.copy_columns(memory_.packed_a, a_col_, a, s_.a_col, rows, depth_);
-    } else {
-      in_bands_ = true;
+  void load_rows(const T* a) {
+    in_bands_ = !rows_in_place();
+    if (in_bands_) {
+      a_ = memory_.packed_a;
       p_.isa.pack_a(memory_.packed_a, a, s_.a_row, s_.a_col, {bands_.count, bands_.small, bands_.larger},
                     depth_);
+    } else if constexpr (kSameType) {
+      a_ = a, a_row_ = s_.a_row, a_col_ = s_.a_col;
     }
   }
 
