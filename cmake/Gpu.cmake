@@ -5,8 +5,14 @@ set(RETNET_GPU none CACHE STRING "GPU to compile kernels for: none, amd, nvidia 
 set_property(CACHE RETNET_GPU PROPERTY STRINGS none amd nvidia emulated)
 set(RETNET_GPU_ARCHITECTURES gfx906 gfx908 gfx90a gfx1030 CACHE STRING "AMD GPUs to compile kernels for, with RETNET_GPU=amd")
 
-set(hip_options -O3)
+set(RETNET_GPU_OPTIONS -O3 CACHE STRING "Options for the GPU's compiler")
+
 file(GLOB hip_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/kernels/hip/*.hip)
+# What takes longest comes first, so that at the end no core waits for it.
+foreach(name retention_chunk matmul)
+  list(REMOVE_ITEM hip_sources ${PROJECT_SOURCE_DIR}/kernels/hip/${name}.hip)
+  list(PREPEND hip_sources ${PROJECT_SOURCE_DIR}/kernels/hip/${name}.hip)
+endforeach()
 
 # hipcc by hand: CMake's language HIP does not find what Debian installs.
 function(retnet_amd_objects)
@@ -24,7 +30,7 @@ function(retnet_amd_objects)
     set(object ${folder}/${name}.o)
     add_custom_command(
       OUTPUT ${object} DEPENDS ${source} DEPFILE ${object}.d VERBATIM COMMENT "Building HIP object hip/${name}.o"
-      COMMAND ${RETNET_HIPCC} ${architectures} ${hip_options} -std=c++17 -Wall -Wextra -fPIC -I${PROJECT_SOURCE_DIR}
+      COMMAND ${RETNET_HIPCC} ${architectures} ${RETNET_GPU_OPTIONS} -std=c++17 -Wall -Wextra -fPIC -I${PROJECT_SOURCE_DIR}
               -MD -MF ${object}.d -c ${source} -o ${object})
     list(APPEND objects ${object})
     target_sources(retnet_kernels PRIVATE ${object})
@@ -49,7 +55,7 @@ macro(retnet_nvidia_objects)
   # Apart from the library, whose flags are those of the host's compiler.
   add_library(retnet_hip OBJECT ${hip_sources})
   target_include_directories(retnet_hip PRIVATE ${PROJECT_SOURCE_DIR})
-  target_compile_options(retnet_hip PRIVATE ${hip_options} -Xcompiler=-Wall,-Wextra)
+  target_compile_options(retnet_hip PRIVATE ${RETNET_GPU_OPTIONS} -Xcompiler=-Wall,-Wextra)
   target_sources(retnet_kernels PRIVATE $<TARGET_OBJECTS:retnet_hip>)
   set_target_properties(retnet_hip retnet_kernels PROPERTIES
     CUDA_STANDARD 17 CUDA_ARCHITECTURES "${CMAKE_CUDA_ARCHITECTURES}")
