@@ -16,7 +16,9 @@ if(NOT AWK)
   message(FATAL_ERROR "docs: awk was not found; install mawk")
 endif()
 
-set(styles "${ROOT}/docs/theme/site.css")
+get_filename_component(ROOT "${ROOT}" REALPATH)  # as Doxygen names the files
+get_filename_component(OUTPUT "${OUTPUT}" ABSOLUTE)
+set(styles docs/theme/site.css)
 find_path(AWESOME doxygen-awesome.css PATHS /usr/share/doxygen-awesome-css /usr/local/share/doxygen-awesome-css NO_DEFAULT_PATH)
 if(AWESOME)
   set(styles "${AWESOME}/doxygen-awesome.css ${AWESOME}/doxygen-awesome-sidebar-only.css ${styles}")
@@ -29,22 +31,35 @@ if(NOT MATHJAX)
 endif()
 
 # Pages that were removed from the book must not stay in the site.
-file(REMOVE_RECURSE ${OUTPUT}/html)
-file(MAKE_DIRECTORY ${OUTPUT})
-set(FILTER "${AWK} -f ${ROOT}/docs/doxygen.awk")
-set(GROUP_FILTER "${AWK} -f ${ROOT}/docs/group.awk")
-configure_file(${ROOT}/docs/Doxyfile.in ${OUTPUT}/Doxyfile @ONLY)
-execute_process(COMMAND ${DOXYGEN} ${OUTPUT}/Doxyfile WORKING_DIRECTORY ${ROOT} RESULT_VARIABLE code
+file(REMOVE_RECURSE "${OUTPUT}/html")
+file(MAKE_DIRECTORY "${OUTPUT}")
+# Doxygen is run in the source's root, so that only OUTPUT has to be quoted.
+set(FILTER "${AWK} -f docs/doxygen.awk")
+set(GROUP_FILTER "${AWK} -f docs/group.awk")
+set(ENV{RETNET_DOCS_ROOT} "${ROOT}")
+configure_file("${ROOT}/docs/Doxyfile.in" "${OUTPUT}/Doxyfile" @ONLY)
+execute_process(COMMAND ${DOXYGEN} "${OUTPUT}/Doxyfile" WORKING_DIRECTORY "${ROOT}" RESULT_VARIABLE code
                 OUTPUT_QUIET ERROR_VARIABLE warnings)
 if(NOT code EQUAL 0 OR warnings MATCHES "warning|error")
   message(NOTICE "${warnings}")
   message(FATAL_ERROR "docs: Doxygen gave warnings (exit code ${code})")
 endif()
 
+# Sources that the book leads to and that have no page of their own, as text, so that a browser shows them.
+file(GLOB pages "${OUTPUT}/html/*.html")
+foreach(page IN LISTS pages)
+  file(READ "${page}" text)
+  string(REGEX MATCHALL "href=\"source/[^\"]+\\.txt\"" links "${text}")
+  foreach(link IN LISTS links)
+    string(REGEX REPLACE "^href=\"source/(.+)\\.txt\"$" "\\1" source "${link}")
+    configure_file("${ROOT}/${source}" "${OUTPUT}/html/source/${source}.txt" COPYONLY)
+  endforeach()
+endforeach()
+
 # The part of MathJax that these pages need: 2 of its 54 MB.
 if(MATHJAX)
-  set(to ${OUTPUT}/html/mathjax)
-  file(COPY ${MATHJAX}/MathJax.js DESTINATION ${to})
+  set(to "${OUTPUT}/html/mathjax")
+  file(COPY ${MATHJAX}/MathJax.js DESTINATION "${to}")
   foreach(part config/TeX-MML-AM_CHTML.js extensions/tex2jax.js extensions/mml2jax.js extensions/MathEvents.js
           extensions/MathMenu.js extensions/MathZoom.js extensions/AssistiveMML.js extensions/TeX jax/input/TeX
           jax/element jax/output/SVG/jax.js jax/output/SVG/config.js jax/output/SVG/autoload
@@ -54,8 +69,10 @@ if(MATHJAX)
           jax/output/SVG/fonts/TeX/Size3 jax/output/SVG/fonts/TeX/Size4)
     if(EXISTS ${MATHJAX}/${part})
       get_filename_component(folder ${part} DIRECTORY)
-      file(COPY ${MATHJAX}/${part} DESTINATION ${to}/${folder} FOLLOW_SYMLINK_CHAIN)
+      file(COPY ${MATHJAX}/${part} DESTINATION "${to}/${folder}" FOLLOW_SYMLINK_CHAIN)
     endif()
   endforeach()
+else()
+  file(WRITE "${OUTPUT}/html/mathjax/MathJax.js" "// MathJax was missing when this site was built: formulas stay TeX.\n")
 endif()
 message(STATUS "docs: ${OUTPUT}/html/index.html")

@@ -26,10 +26,15 @@ add_test(NAME docs_kernel_headers_are_cxx17
   COMMAND ${CMAKE_COMMAND} -DROOT=${docs_root} -DCOMPILER=${CMAKE_CXX_COMPILER} -DWORK=${PROJECT_BINARY_DIR}/docs_headers
           -P ${docs_tests}/check_headers.cmake)
 
-# The site, with every warning an error; skipped where there is no Doxygen.
+# The site, with every warning an error; then every link in it. Skipped where there is no Doxygen.
 add_test(NAME docs_doxygen
   COMMAND ${CMAKE_COMMAND} -DROOT=${docs_root} -DOUTPUT=${PROJECT_BINARY_DIR}/docs_test -P ${docs_root}/cmake/BuildDocs.cmake)
-set_tests_properties(docs_doxygen PROPERTIES SKIP_REGULAR_EXPRESSION "Doxygen was not found")
+set_tests_properties(docs_doxygen PROPERTIES SKIP_REGULAR_EXPRESSION "Doxygen was not found" FIXTURES_SETUP site)
+if(RETNET_PYTHON)
+  add_test(NAME docs_site
+    COMMAND ${RETNET_PYTHON} ${docs_tests}/check_site.py ${docs_root} ${PROJECT_BINARY_DIR}/docs_test/html)
+  set_tests_properties(docs_site PROPERTIES SKIP_REGULAR_EXPRESSION "Doxygen was not found" FIXTURES_REQUIRED site)
+endif()
 
 # CONTRIBUTING.md's steps for adding an operation, followed in a copy of the source; a GPU's kernels would have to be
 # compiled again for it.
