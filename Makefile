@@ -1,6 +1,6 @@
 # The commands a person types. Each one installs what it lacks (Debian and Ubuntu), builds, and does its work.
 #
-#   make demo          train on the bundled text for about two minutes, evaluate, write a sample
+#   make demo          train on this book and source for about a minute, evaluate, write a sample
 #   make test          build everything and run all tests
 #   make docs          build the documentation site into build/release/docs/html
 #   make bench         measure this machine, and beside PyTorch where PYTHON has it
@@ -12,6 +12,10 @@
 SOURCE := $(dir $(realpath $(lastword $(MAKEFILE_LIST))))
 BUILD  ?= build/release
 OUT     = runs/demo
+# Few windows a step and so many steps, heads that look at the last few bytes, and an embedding as large as what the blocks
+# add: what gets furthest in a minute (docs/training.md, "Speed").
+DEMO = --steps 4000 --batch 2 --window 192 --warmup 600 --final-lr 0 --gammas 0.5,0.75,0.9,0.98 --embed-scale 4 \
+       --eval-every 250
 PREFIX ?= /usr/local
 JOBS   ?= $(shell nproc 2>/dev/null || echo 2)
 RETNET  = $(BUILD)/retnet
@@ -35,9 +39,9 @@ build:
 
 demo: build
 	@test ! -e "$(OUT)/trainer.json" || rm -rf "$(OUT)"  # the run before; of any other folder nothing is removed
-	$(RETNET) train --steps 350 --out $(OUT)
+	$(RETNET) train $(DEMO) --out $(OUT)
 	$(RETNET) eval --model $(OUT)
-	$(RETNET) generate --model $(OUT) --prompt "Retention" --tokens 300 --temperature 0.7
+	$(RETNET) generate --model $(OUT) --prompt "Tensor softmax(" --tokens 600 --temperature 0.5
 	@echo
 	@echo "The loss curve is in $(OUT)/loss.svg; the model is in $(OUT)."
 

@@ -4,6 +4,7 @@
 #include <iostream>
 #include <memory>
 
+#include "train/bundled_text.h"
 #include "train/commands.h"
 #include "train/interrupt.h"
 #include "train/output.h"
@@ -53,6 +54,9 @@ void follow_settings(const Given& given, Run& run) {
     return std::any_of(given.settings.begin(), given.settings.end(), is);
   };
   if (!asked("micro_batch")) run.settings.micro_batch = usual_micro_batch(run.settings, run.device);
+  // Of the text inside the program whole files are held out.
+  if (!asked("held_out") && run.data == std::vector<std::string>{"bundled"})
+    run.settings.held_out = bundled_held_out();
   if (!asked("warmup")) run.settings.warmup = usual_warmup(preset_settings(given.base()), run.settings.steps);
 }
 
@@ -197,7 +201,7 @@ Command train_command() {
   Option data{"--data",
               "FILE",
               "text to learn from; repeat it for several files",
-              "bundled: the text of these docs",
+              "bundled: this project's book and source",
               {}};
   data.set = [given](const std::string& text) { given->data.push_back(text); };
   data.repeatable = true;

@@ -4,6 +4,7 @@
 
 #include "tensor/file.h"
 #include "tensor/text.h"
+#include "train/bundled_text.h"
 #include "train/streams.h"
 
 namespace retnet {
@@ -17,7 +18,7 @@ std::uint64_t fnv1a(const std::string& bytes) {
 
 std::string read_text(const std::string& path) {
   if (path == "bundled") {
-    std::string text = bundled_text();
+    std::string text(bundled_text());
     require(!text.empty(), "bundled", "this program was built without a text inside; give a file");
     return text;
   }

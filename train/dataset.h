@@ -50,9 +50,6 @@ class Dataset {
   bool wants_held_out_ = false;
 };
 
-/// The text inside the program: this project's own documentation, docs/*.md; "" when it was built without.
-std::string bundled_text();
-
 /// Bytes as i32 tokens, [1, n], and back.
 Tensor encode(const std::string& text);
 std::string decode(const std::vector<std::int32_t>& tokens);
