@@ -4,12 +4,13 @@
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
-install(TARGETS retnet_program RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
-install(TARGETS retnet_kernels retnet_tensor retnet_autograd retnet_retnet retnet_train
-        EXPORT retnetTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
-foreach(folder kernels tensor autograd retnet train)
-  set_target_properties(retnet_${folder} PROPERTIES EXPORT_NAME ${folder})
-  file(GLOB headers ${PROJECT_SOURCE_DIR}/${folder}/*.h)
+if(RETNET_PROGRAM)
+  install(TARGETS retnet_program RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+endif()
+get_property(folders DIRECTORY PROPERTY RETNET_FOLDERS)
+foreach(folder IN LISTS folders)
+  install(TARGETS retnet_${folder} EXPORT retnetTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+  file(GLOB headers "${PROJECT_SOURCE_DIR}/${folder}/*.h")
   install(FILES ${headers} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/retnet/${folder})
 endforeach()
 

@@ -1,4 +1,5 @@
-# Flags that every target shares, and retnet_library(FOLDER [DEPENDENCY]): one static library per folder.
+# Flags that every target shares, and retnet_library(FOLDER [DEPENDENCY]): one static library per folder, retnet_FOLDER, which
+# is retnet::FOLDER to another project, installed or not.
 
 add_library(retnet_flags INTERFACE)
 target_compile_features(retnet_flags INTERFACE cxx_std_20)
@@ -45,6 +46,9 @@ function(retnet_library folder)
   file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${folder}/*.cpp ${PROJECT_SOURCE_DIR}/${folder}/cpu/*.cpp)
   list(FILTER sources EXCLUDE REGEX "_main\\.cpp$")
   add_library(retnet_${folder} STATIC ${sources})
+  add_library(retnet::${folder} ALIAS retnet_${folder})
+  set_target_properties(retnet_${folder} PROPERTIES EXPORT_NAME ${folder})
+  set_property(DIRECTORY APPEND PROPERTY RETNET_FOLDERS ${folder})
   target_include_directories(retnet_${folder} PUBLIC
     $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}> $<INSTALL_INTERFACE:include/retnet>)
   target_compile_features(retnet_${folder} PUBLIC cxx_std_20)  # the headers need it too
@@ -57,13 +61,21 @@ function(retnet_library folder)
   endif()
 endfunction()
 
-# Lets one source file include a header-only library; says what to install where it is missing.
+# Lets one source file include a header-only library, from where CMake finds it or where the compiler looks by itself (CPATH,
+# CMAKE_CXX_FLAGS); says what to install where it is missing.
+include(CheckCXXSourceCompiles)
 function(retnet_header_library source header package)
   string(MAKE_C_IDENTIFIER "RETNET_${package}_DIR" folder)
   find_path(${folder} ${header} DOC "Folder that holds ${header}")
-  if(NOT ${folder})
+  if(${folder})
+    set_source_files_properties("${PROJECT_SOURCE_DIR}/${source}" PROPERTIES INCLUDE_DIRECTORIES "${${folder}}")
+    return()
+  endif()
+  set(CMAKE_REQUIRED_QUIET ON)
+  check_cxx_source_compiles("#if !__has_include(<${header}>)\n#error\n#endif\nint main() {}" ${folder}_BY_COMPILER)
+  if(NOT ${folder}_BY_COMPILER)
+    unset(${folder}_BY_COMPILER CACHE)  # it may be installed by the next time
     message(FATAL_ERROR "retnet: ${header} is missing; install it (Debian, Ubuntu: apt install ${package}) "
                         "or set ${folder} to the folder that holds it")
   endif()
-  set_source_files_properties(${PROJECT_SOURCE_DIR}/${source} PROPERTIES INCLUDE_DIRECTORIES ${${folder}})
 endfunction()

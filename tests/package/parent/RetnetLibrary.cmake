@@ -1,0 +1,1 @@
+set_property(GLOBAL APPEND PROPERTY PARENT_MODULES_USED RetnetLibrary)
