@@ -2,39 +2,40 @@
 # Installs what `make build`, `make test`, `make docs`, .. needs and this machine lacks, on Debian and Ubuntu; elsewhere,
 # or without the right to install, says what to install.
 #
-# usage: packages.sh build|test|docs|bench|instructions|emulated
+# usage: packages.sh build|test|docs|bench|instructions|emulated|amd|nvidia
+#
+# build is what every configuration of CMake needs; the others are what their commands need beside it.
 set -eu
 
-build="g++ cmake libcli11-dev nlohmann-json3-dev catch2"
 case "${1:-}" in
-  build) wanted="$build" ;;
-  test)  wanted="$build doxygen python3" ;;
-  docs)  wanted="$build doxygen doxygen-awesome-css libjs-mathjax" ;;
-  bench) wanted="$build python3" ;;
-  instructions) wanted="$build python3 valgrind" ;;
-  emulated) wanted="$build libboost-context-dev" ;;
-  *)     echo "usage: packages.sh build|test|docs|bench|instructions|emulated" >&2; exit 2 ;;
+  build) wanted="g++ cmake libcli11-dev nlohmann-json3-dev catch2" ;;
+  test)  wanted="doxygen python3" ;;
+  docs)  wanted="doxygen doxygen-awesome-css libjs-mathjax" ;;
+  bench) wanted="python3" ;;
+  instructions) wanted="python3 valgrind" ;;
+  emulated) wanted="libboost-context-dev" ;;
+  amd)   wanted="hipcc" ;;
+  nvidia) wanted="python3 python3-pip" ;;  # NVIDIA publishes nvcc for pip; in Debian it is not free
+  *)     echo "usage: packages.sh build|test|docs|bench|instructions|emulated|amd|nvidia" >&2; exit 2 ;;
 esac
 
-# What a package is wanted for: a command, or a header in the usual places.
+# What a package is wanted for: a command, or a header that the compiler finds.
 present() {
   case "$1" in
-    libcli11-dev)        set -- CLI/CLI.hpp ;;
-    nlohmann-json3-dev)  set -- nlohmann/json.hpp ;;
-    libboost-context-dev) set -- boost/context/fiber.hpp ;;
-    catch2)              for version in catch.hpp catch_test_macros.hpp; do header "catch2/$version" && return 0; done; return 1 ;;
-    doxygen-awesome-css) test -e /usr/share/doxygen-awesome-css/doxygen-awesome.css; return ;;
-    libjs-mathjax)       test -e /usr/share/javascript/mathjax/MathJax.js; return ;;
-    *)                   command -v "$1" > /dev/null 2>&1; return ;;
+    libcli11-dev)        header CLI/CLI.hpp ;;
+    nlohmann-json3-dev)  header nlohmann/json.hpp ;;
+    libboost-context-dev) header boost/context/fiber.hpp ;;
+    catch2)              test -e /usr/include/catch2/catch.hpp || test -e /usr/include/catch2/catch_test_macros.hpp ;;
+    doxygen-awesome-css) test -e /usr/share/doxygen-awesome-css/doxygen-awesome.css ;;
+    libjs-mathjax)       test -e /usr/share/javascript/mathjax/MathJax.js ;;
+    hipcc)               command -v "${ROCM_PATH:-/opt/rocm}/bin/hipcc" > /dev/null || command -v hipcc > /dev/null ;;
+    python3-pip)         python3 -m pip --version > /dev/null 2>&1 ;;
+    *)                   command -v "$1" > /dev/null ;;
   esac
-  header "$1"
 }
 
 header() {
-  for folder in /usr/include /usr/local/include /opt/homebrew/include; do
-    test -e "$folder/$1" && return 0
-  done
-  return 1
+  printf '#if !__has_include(<%s>)\n#error\n#endif\n' "$1" | "${CXX:-c++}" -E -x c++ - > /dev/null 2>&1
 }
 
 missing=""
