@@ -8,8 +8,10 @@
 #   make install       install the program and the library (PREFIX=/usr/local)
 #   make clean         remove what was built
 
+# A variable as one word of the shell, whatever is in it: what a person types is not read again, by make or by the shell.
+quote = '$(subst ','\'',$(value $1))'
 # Where this file really is, also if it is reached through a link: a build folder belongs to one source folder.
-SOURCE := $(dir $(realpath $(lastword $(MAKEFILE_LIST))))
+SOURCE := $(shell dirname -- "$$(realpath -- "$$(printf %s $(call quote,MAKEFILE_LIST) | sed 's/^ //')")")
 BUILD  ?= build/release
 OUT     = runs/demo
 # Few windows a step and so many steps, heads that look at the last few bytes, and an embedding as large as what the blocks
@@ -18,60 +20,60 @@ DEMO = --steps 4000 --batch 2 --window 192 --warmup 600 --final-lr 0 --gammas 0.
        --eval-every 250
 PREFIX ?= /usr/local
 JOBS   ?= $(shell nproc 2>/dev/null || echo 2)
-RETNET  = $(BUILD)/retnet
 BENCH   = build/bench
 PYTHON ?= python3
-TORCH_SCRIPT ?= train/bench_torch.py
-PACKAGES = sh cmake/packages.sh
+RETNET  = $(call quote,BUILD)/retnet
+# CMAKE_FLAGS is words of the shell.
+CONFIGURE = sh $(call quote,SOURCE)/cmake/configure.sh $(call quote,SOURCE) $(call quote,BUILD) $(CMAKE_FLAGS)
+PACKAGES = sh $(call quote,SOURCE)/cmake/packages.sh
 # The makefiles that cmake writes are run from here; which folder they are in is of no interest.
 MAKEFLAGS += --no-print-directory
 
 .PHONY: help demo build test docs bench instructions install clean
 
 help:
-	@sed -n 's/^#   make/  make/p' Makefile
+	@sed -n 's/^#   make/  make/p' $(call quote,SOURCE)/Makefile
 
 build:
-	@$(PACKAGES) build
-	@mkdir -p $(BUILD)
-	@cmake -S $(SOURCE) -B $(BUILD) $(CMAKE_FLAGS) > $(BUILD)/configure.log 2>&1 || { cat $(BUILD)/configure.log; exit 1; }
-	@cmake --build $(BUILD) -j $(JOBS) --target retnet_program
+	@$(CONFIGURE)
+	@cmake --build $(call quote,BUILD) -j $(JOBS) --target retnet_program
 
 demo: build
-	@test ! -e "$(OUT)/trainer.json" || rm -rf "$(OUT)"  # the run before; of any other folder nothing is removed
-	$(RETNET) train $(DEMO) --out $(OUT)
-	$(RETNET) eval --model $(OUT)
-	$(RETNET) generate --model $(OUT) --prompt "Tensor softmax(" --tokens 600 --temperature 0.5
+	@test ! -e $(call quote,OUT)/trainer.json || rm -rf -- $(call quote,OUT)  # the run before; of any other folder nothing is removed
+	$(RETNET) train $(DEMO) --out=$(call quote,OUT)
+	$(RETNET) eval --model=$(call quote,OUT)
+	$(RETNET) generate --model=$(call quote,OUT) --prompt "Tensor softmax(" --tokens 600 --temperature 0.5
 	@echo
-	@echo "The loss curve is in $(OUT)/loss.svg; the model is in $(OUT)."
+	@printf 'The loss curve is in %s/loss.svg; the model is in %s.\n' $(call quote,OUT) $(call quote,OUT)
 
 test:
 	@$(PACKAGES) test
-	cmake -S $(SOURCE) -B $(BUILD) $(CMAKE_FLAGS)
-	cmake --build $(BUILD) -j $(JOBS)
-	ctest --test-dir $(BUILD) --output-on-failure --no-tests=error -j $(JOBS)
+	@$(CONFIGURE)
+	cmake --build $(call quote,BUILD) -j $(JOBS)
+	ctest --test-dir $(call quote,BUILD) --output-on-failure --no-tests=error -j $(JOBS)
 
 docs:
 	@$(PACKAGES) docs
-	cmake -S $(SOURCE) -B $(BUILD) $(CMAKE_FLAGS)
-	cmake --build $(BUILD) --target docs
+	@$(CONFIGURE)
+	cmake --build $(call quote,BUILD) --target docs
 
 bench: build
 	@$(PACKAGES) bench
-	@mkdir -p $(BENCH)
-	$(RETNET) bench --preset tiny --preset small --form chunkwise --save $(BENCH)/retnet.jsonl
-	python3 train/bench_roofline.py $(BENCH)/retnet.jsonl $(BENCH)/roofline.svg
-	python3 train/bench_compare.py --program $(RETNET) --torch-python "$(PYTHON)" --torch-script $(TORCH_SCRIPT) --out $(BENCH)
+	@mkdir -p -- $(call quote,BENCH)
+	$(RETNET) bench --preset tiny --preset small --form chunkwise --save=$(call quote,BENCH)/retnet.jsonl
+	python3 $(call quote,SOURCE)/train/bench_roofline.py $(call quote,BENCH)/retnet.jsonl $(call quote,BENCH)/roofline.svg
+	python3 $(call quote,SOURCE)/train/bench_compare.py --program=$(RETNET) --torch-python=$(call quote,PYTHON) \
+	  $(if $(value TORCH_SCRIPT),--torch-script=$(call quote,TORCH_SCRIPT)) --out=$(call quote,BENCH)
 
 # A build that counts the same on every machine: valgrind knows no AVX-512, and a native build may use it.
 instructions: BUILD = build/portable
 instructions: CMAKE_FLAGS += -DRETNET_NATIVE=OFF
 instructions: build
 	@$(PACKAGES) instructions
-	python3 train/bench_instructions.py --program $(RETNET) --out $(BENCH)
+	python3 $(call quote,SOURCE)/train/bench_instructions.py --program=$(RETNET) --out=$(call quote,BENCH)
 
 install: build
-	cmake --install $(BUILD) --prefix $(PREFIX)
+	cmake --install $(call quote,BUILD) --prefix "$$(realpath -ms -- $(call quote,PREFIX))"
 
 clean:
-	rm -rf build
+	@sh $(call quote,SOURCE)/cmake/clean.sh $(call quote,SOURCE) $(call quote,BUILD)

@@ -30,7 +30,11 @@ if(NOT MATHJAX)
   message(STATUS "docs: without MathJax formulas are shown as TeX (apt install libjs-mathjax)")
 endif()
 
-# Pages that were removed from the book must not stay in the site.
+# Pages that were removed from the book must not stay in the site; another's pages are not touched.
+if(EXISTS "${OUTPUT}/html" AND NOT EXISTS "${OUTPUT}/Doxyfile")
+  message(FATAL_ERROR "docs: the folder html in OUTPUT is made anew and must be new or an earlier site, got ${OUTPUT}/html; "
+                      "give another OUTPUT")
+endif()
 file(REMOVE_RECURSE "${OUTPUT}/html")
 file(MAKE_DIRECTORY "${OUTPUT}")
 # Doxygen is run in the source's root, so that only OUTPUT has to be quoted.

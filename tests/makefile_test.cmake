@@ -1,7 +1,8 @@
 # `make demo` begins with the removal of the demo before it. It must remove nothing else, whatever OUT names.
 #
 # cmake -DMAKE=make -DSOURCE=... -DWORK=folder -P makefile_test.cmake
-file(REMOVE_RECURSE ${WORK})
+include(${CMAKE_CURRENT_LIST_DIR}/support/work.cmake)
+work_folder(${WORK})
 file(WRITE ${WORK}/mine/letter.txt "not a run")
 file(WRITE ${WORK}/run/trainer.json "{}")
 

@@ -67,7 +67,7 @@ def cases(only, presets, quick):
 
 
 def run(command, environment=None):
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", env=environment, check=False)
     if done.returncode != 0:
         sys.exit(f"bench_compare: {' '.join(command)} ended with {done.returncode}:\n{done.stderr.strip()}")
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
@@ -84,7 +84,7 @@ class Torch:
         if self.core:
             self.environment["OPENBLAS_CORETYPE"] = self.core
         try:
-            probe = subprocess.run([python, "-c", "import torch; print(torch.__version__)"], capture_output=True, text=True,
+            probe = subprocess.run([python, "-c", "import torch; print(torch.__version__)"], capture_output=True, text=True, errors="replace",
                                    env=self.environment, check=False)
             self.version = probe.stdout.strip() if probe.returncode == 0 else ""
         except OSError:
@@ -155,6 +155,7 @@ def main():
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--quick", action="store_true", help="one round of few steps of preset tiny")
     a = parser.parse_args()
+    sys.stdout.reconfigure(errors="surrogateescape")  # names of files are any bytes
     if a.quick:
         a.rounds = 1
     torch = Torch(a.torch_python, a.torch_script, a.threads)

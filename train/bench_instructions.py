@@ -21,7 +21,7 @@ import tempfile
 def count(program, arguments, folder):
     """Instructions of a run of the program."""
     command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", program, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", cwd=folder, check=False)
     total = re.search(r"Collected : (\d+)", done.stderr)
     if done.returncode != 0 or not total:
         sys.exit(f"bench_instructions: {' '.join(command)} ended with {done.returncode}:\n{done.stderr[-2000:]}")
@@ -39,6 +39,7 @@ def main():
     parser.add_argument("--program", default="build/portable/retnet")
     parser.add_argument("--out", default="build/bench")
     a = parser.parse_args()
+    sys.stdout.reconfigure(errors="surrogateescape")  # names of files are any bytes
     if not shutil.which("valgrind"):
         sys.exit("bench_instructions: valgrind is missing; install it (Debian, Ubuntu: apt install valgrind)")
     program = os.path.abspath(a.program)
@@ -66,7 +67,7 @@ def main():
     for name, value in results.items():
         change = f"   {100 * (value / before[name] - 1):+.1f} % since the file before" if before.get(name) else ""
         print(f"{name:<34}{value:>16,} instructions{change}")
-    build = subprocess.run([program, "info"], capture_output=True, text=True, check=True).stdout
+    build = subprocess.run([program, "info"], capture_output=True, text=True, errors="replace", check=True).stdout
     os.makedirs(a.out, exist_ok=True)
     with open(path, "w", encoding="utf-8") as file:
         json.dump(dict(instructions=results, build=[line for line in build.splitlines() if line.strip()]), file, indent=1)

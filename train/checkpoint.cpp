@@ -41,6 +41,27 @@ std::uint64_t from_hex(const std::string& text, const std::string& what) {
   return value;
 }
 
+// The name of a file is any bytes, and JSON has UTF-8 only: another name is written as {"hex": "636166e92e747874"}.
+Json file_name_to_json(const std::string& name) {
+  try {
+    Json(name).dump();
+    return name;
+  } catch (const Error&) {
+    std::string digits;
+    for (const char byte : name) digits += hex(static_cast<unsigned char>(byte), 2);
+    return Json::object({{"hex", digits}});
+  }
+}
+
+std::string file_name_from_json(const Json& json, const std::string& source) {
+  if (json.is_string()) return json.as_string(source);
+  const std::string digits = json.at("hex", source).as_string(source);
+  std::string name;
+  for (std::size_t i = 0; i < digits.size(); i += 2)
+    name += static_cast<char>(from_hex(digits.substr(i, 2), source + ": data"));
+  return name;
+}
+
 std::string file_checksum(const std::string& path) {
   const InputFile file(path);
   std::vector<char> block(1 << 20);
@@ -101,7 +122,7 @@ void try_load(const std::string& folder) {
 
 void save_trainer_state(const std::string& folder, const TrainerState& state) {
   Json data = Json::array(), files = Json::object();
-  for (const std::string& name : state.data) data.push_back(name);
+  for (const std::string& name : state.data) data.push_back(file_name_to_json(name));
   for (const char* name : kFiles)
     if (exists(folder + "/" + name)) files.set(name, file_checksum(folder + "/" + name));
   Json json = Json::object({{"format_version", kFormatVersion},
@@ -134,7 +155,7 @@ TrainerState load_trainer_state(const std::string& folder) {
   TrainerState state;
   state.step = json.at("step", source).as_int(source + ": step");
   for (const Json& name : json.at("data", source).elements(source))
-    state.data.push_back(name.as_string(source));
+    state.data.push_back(file_name_from_json(name, source));
   state.data_size = json.at("data_size", source).as_int(source + ": data_size");
   state.data_hash = from_hex(json.at("data_fnv1a", source).as_string(source), source + ": data_fnv1a");
   fields_from_json(state.settings, json.at("settings", source), source);

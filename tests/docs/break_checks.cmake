@@ -4,11 +4,12 @@
 #   cmake -DROOT=source -DWORK=folder -P break_checks.cmake
 cmake_minimum_required(VERSION 3.22)
 include(${CMAKE_CURRENT_LIST_DIR}/text.cmake)
+include(${CMAKE_CURRENT_LIST_DIR}/../support/work.cmake)
 
 set(checks ${CMAKE_CURRENT_LIST_DIR})
 
 function(fresh_copy)
-  file(REMOVE_RECURSE ${WORK}/tree)
+  work_folder(${WORK})
   foreach(folder docs kernels tensor autograd retnet train tests)
     file(COPY ${ROOT}/${folder} DESTINATION ${WORK}/tree)
   endforeach()

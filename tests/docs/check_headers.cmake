@@ -3,9 +3,10 @@
 #   cmake -DROOT=source -DCOMPILER=c++ -DWORK=folder -P check_headers.cmake
 cmake_minimum_required(VERSION 3.22)
 include(${CMAKE_CURRENT_LIST_DIR}/text.cmake)
+include(${CMAKE_CURRENT_LIST_DIR}/../support/work.cmake)
 
 file(GLOB headers RELATIVE ${ROOT} ${ROOT}/kernels/*.h)
-file(MAKE_DIRECTORY ${WORK})
+work_folder(${WORK})
 foreach(header ${headers})
   file(WRITE ${WORK}/header.cpp "#include \"${header}\"\n")
   execute_process(COMMAND ${COMPILER} -std=c++17 -Wall -Wextra -Wpedantic -Werror -fsyntax-only -I${ROOT} ${WORK}/header.cpp

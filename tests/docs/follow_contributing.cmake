@@ -7,12 +7,12 @@
 # naming what is missing. To be quick it compiles only the files that the steps change and links them with the rest of
 # this build: OBJECTS and LIBRARIES.
 #
-#   cmake -DROOT=source -DWORK=folder -DCOMPILER=c++ -DFLAGS=a,b -DLINK=a -DOBJECTS=a,b -DLIBRARIES=a,b -P follow_contributing.cmake
+#   cmake -DROOT=source -DWORK=folder -DCOMPILER=c++ -DFLAGS=a|b -DLINK=a -DOBJECTS=a|b -DLIBRARIES=a|b -P follow_contributing.cmake
 cmake_minimum_required(VERSION 3.22)
 include(${CMAKE_CURRENT_LIST_DIR}/text.cmake)
 
-file(REMOVE_RECURSE ${WORK})
-file(MAKE_DIRECTORY ${WORK})
+include(${CMAKE_CURRENT_LIST_DIR}/../support/work.cmake)
+work_folder(${WORK})
 foreach(folder kernels tensor autograd)
   file(COPY ${ROOT}/${folder} DESTINATION ${WORK})
 endforeach()
@@ -83,9 +83,9 @@ if(problems)
 endif()
 
 # Compile what changed, link it in front of what did not.
-string(REPLACE "," ";" FLAGS "${FLAGS},${LINK}")
-string(REPLACE "," ";" OBJECTS "${OBJECTS}")
-string(REPLACE "," ";" LIBRARIES "${LIBRARIES}")
+string(REPLACE "|" ";" FLAGS "${FLAGS}|${LINK}")
+string(REPLACE "|" ";" OBJECTS "${OBJECTS}")
+string(REPLACE "|" ";" LIBRARIES "${LIBRARIES}")
 set(compiled "")
 foreach(source kernels/cpu/elementwise.cpp tensor/ops_elementwise.cpp autograd/functions_elementwise.cpp
         tests/support/op_table_elementwise.cpp tests/autograd/operations_test.cpp)

@@ -52,7 +52,7 @@ TEST_CASE("a checkpoint holds weights, moments and state", "[train][checkpoint]"
   Optimizer optimizer(model.parameters());
   for (Moments& moments : optimizer.moments()) fill(moments.m, 0.25), fill(moments.v, 0.5);
   fs::create_directory(run.out);
-  TrainerState state{run.settings, 7, {"a", "b \"c\""}, 0xfedcba9876543210ull, 1234};
+  TrainerState state{run.settings, 7, {"a", "b \"c\"", "caf\xe9", "hex"}, 0xfedcba9876543210ull, 1234};
   state.settings.decay = Decay::cosine, state.settings.learning_rate = 0.1 + 0.2;
   save_checkpoint(run.out, model, optimizer, state);
 
