@@ -8,11 +8,12 @@
 
 namespace retnet {
 
-/// How the next token is drawn from the logits.
+/// How the next token is drawn from the logits: first the temperature, then top_k, then top_p of what is
+/// left. Of equally likely tokens the smaller one counts as the likelier.
 struct SamplingOptions {
   double temperature = 1;  ///< divides the logits; 0 takes the most likely token
   std::int64_t top_k = 0;  ///< only the k most likely tokens; 0: all
-  double top_p = 1;        ///< only the most likely tokens that together have this probability, in (0, 1]
+  double top_p = 1;        ///< only the fewest of the most likely that together reach this share, in (0, 1]
   std::uint64_t seed = 1;  ///< number i of the text is a function of the logits, the seed and i
 
   void validate() const;  ///< @throws Error naming the option and its range

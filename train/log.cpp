@@ -94,11 +94,15 @@ void Log::append(const Json& line) {
   const std::string text = line.dump() + "\n";
   struct stat before {};
   if (::fstat(descriptor_, &before) != 0) fail_system(path_, "cannot write");
-  ssize_t put = 0;
-  do put = ::write(descriptor_, text.data(), text.size());
-  while (put < 0 && errno == EINTR);
-  if (put == static_cast<ssize_t>(text.size())) return;
-  if (put >= 0) errno = ENOSPC;  // a regular file takes fewer bytes only when the disk is full
+  std::size_t done = 0;
+  while (done < text.size()) {
+    const ssize_t put = ::write(descriptor_, text.data() + done, text.size() - done);
+    if (put < 0 && errno == EINTR) continue;
+    if (put == 0) errno = EIO;  // else it would be tried for ever
+    if (put <= 0) break;
+    done += static_cast<std::size_t>(put);
+  }
+  if (done == text.size()) return;
   const int error = errno;
   static_cast<void>(::ftruncate(descriptor_, before.st_size) == 0);  // shortening needs no space
   errno = error;

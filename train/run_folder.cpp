@@ -13,6 +13,7 @@
 #include <system_error>
 
 #include "tensor/error.h"
+#include "tensor/file.h"
 #include "tensor/text.h"
 
 namespace retnet {
@@ -60,10 +61,17 @@ void remove_leftovers(const std::string& run) {
 
 void create_folder(const std::string& path) {
   std::error_code error;
+  std::vector<fs::path> fresh;
+  for (fs::path at = path; !at.empty() && !fs::exists(at, error); at = at.parent_path()) fresh.push_back(at);
   fs::create_directories(path, error);
   // A link to a folder is none to create_directories, but good enough.
   require(!error || fs::is_directory(path), printable(path).c_str(),
           "cannot create the folder: ", error.message());
+  // A name is on the disk when the folder that holds it is; one that may not be read cannot be synced.
+  for (const fs::path& folder : fresh) {
+    const std::string parent = folder.has_parent_path() ? folder.parent_path().string() : ".";
+    if (::access(parent.c_str(), R_OK) == 0) fsync_directory(parent);
+  }
 }
 
 void remove_folder(const std::string& path) {

@@ -18,7 +18,8 @@ std::vector<std::int64_t> checkpoint_steps(const std::string& run);
 /// Removes what writes that a crash cut short have left: names with ".tmp.". Only for who holds the lock.
 void remove_leftovers(const std::string& run);
 
-/// Creates a folder and those above it, unless they exist. @throws Error saying why it cannot
+/// Creates a folder and those above it, unless they exist, and syncs those that hold their names.
+/// @throws Error saying why it cannot
 void create_folder(const std::string& path);
 
 /// Removes a folder and everything in it, as far as possible.

@@ -183,6 +183,7 @@ RunResult Trainer::go() {
     if (state_.step % settings_.save_every == 0 || state_.step == settings_.steps) save();
   }
   read_steps();
+  log_->sync();  // the last evaluation's line comes after the last checkpoint
   result_.step = state_.step;
   draw();
   return result_;

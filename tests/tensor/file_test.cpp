@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -13,22 +12,9 @@
 
 #include "tensor/safetensors.h"
 #include "tensor/text.h"
+#include "tests/support/system_calls.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/support/test.h"
-
-namespace {
-int fsyncs_until_failure = -1;  // negative: none fails
-}
-
-// Stands in front of the C library's, so that a disk that fails can be had on demand.
-extern "C" int fsync(int descriptor) {
-  if (fsyncs_until_failure == 0) {
-    errno = EIO;
-    return -1;
-  }
-  if (fsyncs_until_failure > 0) --fsyncs_until_failure;
-  return static_cast<int>(syscall(SYS_fsync, descriptor));
-}
 
 using namespace retnet;
 using namespace retnet::test;
@@ -56,12 +42,11 @@ class FileSizeLimit {
   void (*old_handler_)(int);
 };
 
-// The error of `body` while every fsync after the first `n` fails.
-std::string with_failing_fsync(int n, const std::function<void()>& body) {
-  fsyncs_until_failure = n;
-  std::string message = error_message(body);
-  fsyncs_until_failure = -1;
-  return message;
+// The error of `body` while every fsync in a folder after the first `n` fails.
+std::string with_failing_fsync(const TemporaryFolder& folder, int n, const std::function<void()>& body) {
+  Disturbance disturbance{folder.path(), "fsync", Disturbance::Kind::power, n + 1, EIO};
+  const Disturbed disturbed(disturbance);
+  return error_message(body);
 }
 
 }  // namespace
@@ -194,11 +179,12 @@ TEST_CASE("when fsync fails the old file stays and the new one goes", "[file][sa
   save(path, Tensor::from<float>({1}, {1}));
   const std::string before = read_file(path);
   const auto save_two = [&] { save(path, Tensor::from<float>({2}, {1})); };
-  CHECK(with_failing_fsync(0, save_two) == path + ": cannot write to the disk (fsync): Input/output error");
+  CHECK(with_failing_fsync(folder, 0, save_two) ==
+        path + ": cannot write to the disk (fsync): Input/output error");
   CHECK(read_file(path) == before);
   CHECK(folder.count() == 1);
   // The folder's fsync comes after the rename: the new file is whole, but may not survive a loss of power.
-  CHECK(with_failing_fsync(1, save_two) ==
+  CHECK(with_failing_fsync(folder, 1, save_two) ==
         folder.path() + ": cannot write the folder to the disk (fsync): Input/output error");
   CHECK(load(path).item() == 2);
   CHECK(folder.count() == 1);
