@@ -2,7 +2,7 @@
 # Installs what `make build`, `make test`, `make docs`, .. needs and this machine lacks, on Debian and Ubuntu; elsewhere,
 # or without the right to install, says what to install.
 #
-# usage: packages.sh build|test|docs|bench|instructions|emulated|amd|nvidia
+# usage: packages.sh build|test|docs|bench|instructions|clang|emulated|amd|nvidia
 #
 # build is what every configuration of CMake needs; the others are what their commands need beside it.
 set -eu
@@ -13,10 +13,11 @@ case "${1:-}" in
   docs)  wanted="doxygen doxygen-awesome-css libjs-mathjax" ;;
   bench) wanted="python3" ;;
   instructions) wanted="python3 valgrind" ;;
+  clang) wanted="clang" ;;
   emulated) wanted="libboost-context-dev" ;;
   amd)   wanted="hipcc" ;;
   nvidia) wanted="python3 python3-pip" ;;  # NVIDIA publishes nvcc for pip; in Debian it is not free
-  *)     echo "usage: packages.sh build|test|docs|bench|instructions|emulated|amd|nvidia" >&2; exit 2 ;;
+  *)     echo "usage: packages.sh build|test|docs|bench|instructions|clang|emulated|amd|nvidia" >&2; exit 2 ;;
 esac
 
 # What a package is wanted for: a command, or a header that the compiler finds.

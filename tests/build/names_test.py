@@ -74,19 +74,24 @@ def make(folder, *arguments, **options):
 
 
 def makefile(source, build, work, names):
-    """OUT and PREFIX of these names, with a program that was built before."""
+    """OUT, BENCH and PREFIX of these names, with a program that was built before."""
     stub = os.path.join(work, b"program")
-    write(os.path.join(stub, b"retnet"), b"#!/bin/sh\nfor word; do printf '%s\\n' \"$word\"; done >> \"$SAID\"\n")
-    os.chmod(os.path.join(stub, b"retnet"), 0o755)
+    for name in (b"retnet", b"python3"):
+        write(os.path.join(stub, name), b"#!/bin/sh\nfor word; do printf '%s\\n' \"$word\"; done >> \"$SAID\"\n")
+        os.chmod(os.path.join(stub, name), 0o755)
     for name in names:
         folder = tempfile.mkdtemp(dir=work)
         said = os.path.join(folder, b"said")
         arguments = ["-f", os.path.join(source, b"Makefile"), "-o", "build"]
-        make(folder, *arguments, "demo", b"BUILD=" + stub, b"OUT=" + name, environment={**os.environb, b"SAID": said})
+        told = {**os.environb, b"SAID": said, b"PATH": stub + b":" + os.environb[b"PATH"]}
+        make(folder, *arguments, "demo", b"BUILD=" + stub, b"OUT=" + name, environment=told)
+        make(folder, *arguments, "bench", b"BUILD=" + stub, b"BENCH=" + name, b"PYTHON=" + name, environment=told)
         with open(said, "rb") as file:
             words = file.read().split(b"\n")
-        assert words.count(b"--out=" + name) == 1 and words.count(b"--model=" + name) == 2, words
+        assert words.count(b"--out=" + name) == 2 and words.count(b"--model=" + name) == 2, words
+        assert words.count(b"--torch-python=" + name) == 1 and words.count(name + b"/roofline.svg") == 1, words
         os.remove(said)
+        os.rmdir(os.path.join(folder, name))
         make(folder, *arguments, "install", b"BUILD=" + build, b"PREFIX=" + name)
         installed = os.path.join(folder, name)
         assert os.listdir(folder) == [name], os.listdir(folder)
@@ -110,14 +115,13 @@ def folders(source, build, work, names, docs):
     write(launcher, LAUNCHER.encode())
     os.chmod(launcher, 0o755)
     environment = {**os.environb, b"OBJECTS": build, b"CMAKE_CXX_COMPILER_LAUNCHER": launcher}
-    environment.pop(b"MAKEFLAGS", None)
     for name in names:
         clone = os.path.join(work, name)
         copy_of(source, clone)
         elsewhere = os.path.join(work, b"builds of " + name)
-        for options in ([], [b"BUILD=" + elsewhere]):
-            make(clone, "install", b"PREFIX=prefix " + name, *options, environment=environment)
-            assert b"retnet 0" in run(os.path.join(clone, b"prefix " + name, b"bin/retnet"), "--version", cwd=clone)
+        make(clone, "install", b"PREFIX=prefix " + name, environment=environment)
+        assert b"retnet 0" in run(os.path.join(clone, b"prefix " + name, b"bin/retnet"), "--version", cwd=clone)
+        run("sh", b"cmake/configure.sh", clone, elsewhere, cwd=clone, environment=environment)
         if docs:
             make(clone, "docs", environment=environment)
             check = os.path.join(clone, b"tests/docs/check_site.py")
@@ -174,6 +178,8 @@ def refused(source, work, names):
 def main():
     source, build = (os.fsencode(os.path.realpath(path)) for path in sys.argv[1:3])
     every = "--all" in sys.argv[3:]
+    for name in ("MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "MAKELEVEL", "BUILD", "PREFIX", "PYTHON", "CMAKE_FLAGS"):
+        os.environ.pop(name, None)  # of the make that this may be run by
     with tempfile.TemporaryDirectory() as work:
         work = os.fsencode(work)
         program(os.path.join(build, b"retnet"), work, [EVERYTHING, *WORDS] if every else [EVERYTHING, b"caf\xe9"])
