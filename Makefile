@@ -39,8 +39,7 @@ build:
 	@cmake --build $(call quote,BUILD) -j $(JOBS) --target retnet_program
 
 demo: build
-	@test ! -e $(call quote,OUT)/trainer.json || rm -rf -- $(call quote,OUT)  # the run before; of any other folder nothing is removed
-	$(RETNET) train $(DEMO) --out=$(call quote,OUT)
+	$(RETNET) train $(DEMO) --out=$(call quote,OUT) --overwrite
 	$(RETNET) eval --model=$(call quote,OUT)
 	$(RETNET) generate --model=$(call quote,OUT) --prompt "Tensor softmax(" --tokens 600 --temperature 0.5
 	@echo

@@ -2,8 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
+#include <sstream>
 
 #include "kernels/parallel.h"
+#include "tensor/file.h"
 #include "tensor/ops.h"
 #include "train/build_info.h"
 #include "train/devices.h"
@@ -27,11 +30,27 @@ std::string shown(double value) {
                           : with_commas(static_cast<std::int64_t>(value));
 }
 
+/// @throws Error when a file is there that holds anything but lines as Report writes them
+void require_replaceable(const std::string& path) {
+  std::error_code ignored;
+  if (!std::filesystem::is_regular_file(path, ignored)) return;
+  std::istringstream lines(read_file(path));
+  for (std::string line; std::getline(lines, line);) try {
+      const Json json = Json::parse(line, path);
+      for (const char* key : {"what", "case", "value", "unit"}) json.at(key);
+    } catch (const Error&) {
+      fail("bench", quote(path),
+           " holds something else than measurements of this command, and is not "
+           "overwritten; choose another file");
+    }
+}
+
 }  // namespace
 
 Report::Report(bool json, const std::string& file, Device device)
     : json_(json), device_(device), file_name_(file) {
   if (file.empty()) return;
+  require_replaceable(file);
   file_.open(file, std::ios::binary);
   require(file_.is_open(), "bench", "cannot write ", quote(file));
 }

@@ -28,7 +28,7 @@ class Report {
  public:
   /// @param file    where the lines of JSON go as well; "": nowhere
   /// @param device  what is measured
-  /// @throws Error when it cannot be written
+  /// @throws Error when it cannot be written, or is there and holds something else than such lines
   Report(bool json, const std::string& file, Device device);
 
   /// From now on cases are compared with this machine, which is reported first.

@@ -6,7 +6,9 @@
 #include <charconv>
 #include <cstdio>
 #include <filesystem>
+#include <functional>
 #include <iostream>
+#include <iterator>
 #include <map>
 
 #include "tensor/checksum.h"
@@ -21,9 +23,18 @@ namespace {
 constexpr std::int64_t kFormatVersion = 1;
 constexpr const char* kFiles[] = {"config.json", "model.safetensors", "optimizer.safetensors"};
 
+/// Members that every trainer.json has.
+constexpr const char* kMarks[] = {"format_version", "step", "settings", "crc32"};
+
 bool exists(const std::string& path) {
   std::error_code ignored;
   return std::filesystem::exists(path, ignored);
+}
+
+/// A path that means the same in every folder, without a slash at its end.
+std::string absolute_path(const std::string& path) {
+  const std::filesystem::path full = std::filesystem::absolute(path).lexically_normal();
+  return (full.has_filename() ? full : full.parent_path()).string();
 }
 
 /// A number as `digits` hexadecimal digits; JSON has no unsigned 64-bit integers that every reader keeps.
@@ -89,25 +100,47 @@ void save_optimizer(const std::string& folder, Optimizer& optimizer, std::int64_
                    {{"format", "retnet optimizer"}, {"step", std::to_string(step)}});
 }
 
-/// A folder that is removed with everything in it, unless it was renamed.
+/// A folder whose files are removed unless it was renamed.
 struct TemporaryFolder {
   std::string path;
   bool keep = false;
   ~TemporaryFolder() {
-    if (!keep) remove_folder(path);
+    if (!keep) remove_unfinished(path);
   }
 };
 
-void rename_folder(const std::string& from, const std::string& to) {
-  std::error_code error;
-  std::filesystem::rename(from, to, error);
-  require(!error, printable(to).c_str(), "cannot write (rename): ", error.message());
+/// Calls `load` for the checkpoints of a run, the newest first, until it does not throw.
+/// @returns the folder of that one, or nothing when there is no checkpoint
+std::optional<std::string> first_that_loads(const std::string& run, bool quiet,
+                                            const std::function<void(const std::string&)>& load) {
+  while (true) {
+    const std::vector<std::int64_t> steps = checkpoint_steps(run);
+    std::string problem;
+    for (const std::int64_t step : steps) try {
+        const std::string folder = checkpoint_folder(run, step);
+        load(folder);
+        if (!problem.empty() && !quiet)
+          std::cerr << "retnet: " << problem << "; going back to " << printable(folder) << '\n';
+        return folder;
+      } catch (const Error& error) {
+        if (problem.empty()) problem = error.what();
+      }
+    // A run that goes on meanwhile removes what was listed, and has something newer.
+    if (checkpoint_steps(run) != steps) continue;
+    require(problem.empty(), printable(run).c_str(),
+            "no checkpoint in this folder loads; the newest: ", problem);
+    return std::nullopt;
+  }
 }
 
-/// Removes a checkpoint, under a temporary name: it too is whole or absent.
-void remove_checkpoint(const std::string& folder) {
-  const TemporaryFolder old{folder + ".tmp." + std::to_string(::getpid()) + ".old"};
-  rename_folder(folder, old.path);
+InitialWeights initial_weights_from(const Json& json, const std::string& source) {
+  return {file_name_from_json(json.at("path", source), source),
+          file_name_from_json(json.at("folder", source), source),
+          json.at("model_crc32", source).as_string(source)};
+}
+
+PlanChange plan_change_from(const Json& json, const std::string& source) {
+  return {json.at("step", source).as_int(source + ": step"), json.at("changed", source)};
 }
 
 /// Loads everything a checkpoint holds, to see that it can be. @throws Error when it cannot
@@ -120,18 +153,31 @@ void try_load(const std::string& folder) {
 
 }  // namespace
 
+Json data_to_json(const std::vector<std::string>& data) {
+  Json list = Json::array();
+  for (const std::string& name : data) list.push_back(file_name_to_json(name));
+  return list;
+}
+
 void save_trainer_state(const std::string& folder, const TrainerState& state) {
-  Json data = Json::array(), files = Json::object();
-  for (const std::string& name : state.data) data.push_back(file_name_to_json(name));
+  Json files = Json::object();
   for (const char* name : kFiles)
     if (exists(folder + "/" + name)) files.set(name, file_checksum(folder + "/" + name));
   Json json = Json::object({{"format_version", kFormatVersion},
                             {"step", state.step},
-                            {"data", data},
+                            {"data", data_to_json(state.data)},
                             {"data_size", state.data_size},
                             {"data_fnv1a", hex(state.data_hash, 16)},
                             {"settings", fields_to_json(state.settings)},
                             {"files_crc32", files}});
+  if (state.init_from)
+    json.set("init_from", Json::object({{"path", file_name_to_json(state.init_from->path)},
+                                        {"folder", file_name_to_json(state.init_from->folder)},
+                                        {"model_crc32", state.init_from->model_crc32}}));
+  Json changes = Json::array();
+  for (const PlanChange& change : state.changes)
+    changes.push_back(Json::object({{"step", change.step}, {"changed", change.changed}}));
+  if (!state.changes.empty()) json.set("changes", changes);
   json.set("crc32", text_checksum(json));
   write_json(folder + "/trainer.json", json);
 }
@@ -160,7 +206,22 @@ TrainerState load_trainer_state(const std::string& folder) {
   state.data_hash = from_hex(json.at("data_fnv1a", source).as_string(source), source + ": data_fnv1a");
   fields_from_json(state.settings, json.at("settings", source), source);
   state.settings.validate();
+  if (const Json* init_from = json.find("init_from", source))
+    state.init_from = initial_weights_from(*init_from, source);
+  if (const Json* changes = json.find("changes", source))
+    for (const Json& change : changes->elements(source))
+      state.changes.push_back(plan_change_from(change, source));
   return state;
+}
+
+bool is_trainer_state(const std::string& path) {
+  try {
+    const Json json = read_json(path);
+    return std::all_of(std::begin(kMarks), std::end(kMarks),
+                       [&](const char* mark) { return json.find(mark) != nullptr; });
+  } catch (const Error&) {
+    return false;
+  }
 }
 
 void load_optimizer(const std::string& folder, Optimizer& optimizer) {
@@ -190,57 +251,80 @@ void save_checkpoint(const std::string& run, RetNet& model, Optimizer& optimizer
                      int keep) {
   const std::string folder = checkpoint_folder(run, state.step);
   TemporaryFolder fresh{folder + ".tmp." + std::to_string(::getpid())};
-  remove_folder(fresh.path);  // of a crashed process with the same number
+  remove_unfinished(fresh.path);  // of a crashed process with the same number
   create_folder(fresh.path);
   save_model(fresh.path, model);
   save_optimizer(fresh.path, optimizer, state.step);
   save_trainer_state(fresh.path, state);
   fsync_directory(fresh.path);
-  // A folder cannot be renamed over another one. One of this step is there only when it did not load.
-  if (exists(folder)) remove_checkpoint(folder);
+  // A folder cannot be renamed over another one. One of this step is there only when it did not load, or
+  // holds something else.
+  const std::string before = exists(folder) ? retire_checkpoint(folder) : "";
   rename_folder(fresh.path, folder);
   fresh.keep = true;
+  if (!before.empty()) discard(before, folder);
   fsync_directory(run);
   for (const std::int64_t step : checkpoint_steps(run))
-    if (step > state.step || (step < state.step && --keep < 1))
-      remove_checkpoint(checkpoint_folder(run, step));
+    if (step > state.step || (step < state.step && --keep < 1)) {
+      const std::string old = checkpoint_folder(run, step);
+      discard(retire_checkpoint(old), old);
+    }
 }
 
 std::optional<std::string> newest_checkpoint(const std::string& run, bool quiet) {
-  std::string problem, newest;
-  for (const std::int64_t step : checkpoint_steps(run)) {
-    const std::string folder = checkpoint_folder(run, step);
-    try {
-      try_load(folder);
-      if (!problem.empty() && !quiet)
-        std::cerr << "retnet: " << problem << "; going back to " << printable(folder) << '\n';
-      return folder;
-    } catch (const Error& error) {
-      if (problem.empty()) problem = error.what();
-    }
+  return first_that_loads(run, quiet, try_load);
+}
+
+BegunRun load_begun(const std::string& folder) {
+  const std::string config = folder + "/config.json";
+  TrainerState state = load_trainer_state(folder);
+  return {folder, config_from_json(read_json(config), printable(config)), std::move(state)};
+}
+
+std::optional<BegunRun> begun_run(const std::string& run) {
+  std::optional<BegunRun> begun;
+  const auto load = [&](const std::string& folder) { begun = load_begun(folder); };
+  if (first_that_loads(run, /*quiet=*/true, load)) return begun;
+  try {
+    if (exists(run + "/trainer.json")) load(run);
+  } catch (const Error&) {
+    // Before the first checkpoint there is nothing to lose: a run whose beginning was cut short has not
+    // begun.
   }
-  require(problem.empty(), printable(run).c_str(),
-          "no checkpoint in this folder loads; the newest: ", problem);
-  return std::nullopt;
+  return begun;
 }
 
-std::optional<std::string> resume_folder(const std::string& run, bool quiet) {
-  if (const auto folder = newest_checkpoint(run, quiet)) return folder;
-  return exists(run + "/trainer.json") ? std::optional(run) : std::nullopt;
-}
-
-std::string model_folder(const std::string& path) {
+TrainedModel load_trained(const std::string& path) {
   require(exists(path), printable(path).c_str(),
           "there is no such folder; give one that `retnet train` wrote");
-  if (exists(path + "/config.json") && exists(path + "/model.safetensors")) {
+  std::optional<TrainedModel> found;
+  const auto load = [&](const std::string& folder) {
     // Another number of heads fits the same weights; only the checksums tell.
-    if (exists(path + "/trainer.json")) load_trainer_state(path);
-    return path;
-  }
-  const auto folder = newest_checkpoint(path);
-  require(folder.has_value(), printable(path).c_str(),
-          "holds neither config.json and model.safetensors nor a checkpoint step-*");
-  return *folder;
+    std::optional<TrainerState> state;
+    if (exists(folder + "/trainer.json")) state = load_trainer_state(folder);
+    found.emplace(TrainedModel{folder, load_model(folder), std::move(state)});
+  };
+  if (exists(path + "/config.json") && exists(path + "/model.safetensors"))
+    load(path);
+  else
+    require(first_that_loads(path, /*quiet=*/false, load).has_value(), printable(path).c_str(),
+            "holds neither config.json and model.safetensors nor a checkpoint step-*");
+  return std::move(*found);
+}
+
+std::string model_folder(const std::string& path) { return load_trained(path).folder; }
+
+InitialWeights initial_weights(const std::string& path) {
+  const std::string folder = model_folder(path);
+  return {absolute_path(path), absolute_path(folder), weights_checksum(folder)};
+}
+
+bool is_of(const InitialWeights& weights, const std::string& path) {
+  return absolute_path(path) == weights.path || initial_weights(path).model_crc32 == weights.model_crc32;
+}
+
+std::string weights_checksum(const std::string& folder) {
+  return file_checksum(folder + "/model.safetensors");
 }
 
 }  // namespace retnet

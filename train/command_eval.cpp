@@ -1,4 +1,3 @@
-#include <filesystem>
 #include <memory>
 #include <optional>
 
@@ -21,13 +20,6 @@ struct Given {
   std::optional<double> held_out;
   Device device = Device::cpu;
 };
-
-// How the model was trained, where its folder says so.
-std::optional<TrainerState> trained_how(const std::string& folder) {
-  std::error_code ignored;
-  if (!std::filesystem::exists(folder + "/trainer.json", ignored)) return std::nullopt;
-  return load_trainer_state(folder);
-}
 
 // The text to evaluate. Of the text it was trained on, the model has not seen the held-out part only; of
 // another, nothing.
@@ -58,10 +50,10 @@ int run(const Given& given) {
   if (given.held_out && !(*given.held_out > 0 && *given.held_out <= 1))
     throw UsageError("--held-out must be in (0, 1]");
   require_device(given.device);
-  const std::string folder = model_folder(given.model);
-  RetNet model = load_model(folder);
+  TrainedModel loaded = load_trained(given.model);
+  RetNet& model = loaded.model;
   model.to(given.device);
-  const std::optional<TrainerState> trained = trained_how(folder);
+  const std::optional<TrainerState>& trained = loaded.state;
   const Dataset data = read_data(given, trained);
   require(data.held_out_size() >= 2, "--data", "needs at least 2 bytes to evaluate on, got ",
           data.held_out_size());
@@ -72,7 +64,7 @@ int run(const Given& given) {
 
   const bool all = data.train_size() == 0;
   std::ostringstream out;
-  out << "model       " << printable(folder) << ", " << with_commas(model.config().parameters())
+  out << "model       " << printable(loaded.folder) << ", " << with_commas(model.config().parameters())
       << " parameters\n"
       << "text        "
       << (all ? "all " + with_commas(data.size())

@@ -76,10 +76,10 @@ std::vector<Column> compare_dtypes(const Given& given, std::string& subject) {
   }
   if (!given.config.empty())
     throw UsageError(flag_name(given.config[0].key) + " does not go with --model, which brings its own");
-  const std::string folder = model_folder(given.model);
-  RetNet model = load_model(folder);
+  TrainedModel trained = load_trained(given.model);
+  RetNet& model = trained.model;
   model.to(given.compare.device);
-  subject = printable(folder) + " on random tokens";
+  subject = printable(trained.folder) + " on random tokens";
   RetNet f64 = converted(model, Dtype::f64), f32 = converted(model, Dtype::f32);
   return {{Dtype::f64, compare_model(f64, options)}, {Dtype::f32, compare_model(f32, options)}};
 }

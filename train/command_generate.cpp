@@ -43,7 +43,7 @@ int run(Given& given) {
   const std::string text = given.prompt_file.empty() ? given.prompt : read_file(given.prompt_file);
   require(!text.empty(), printable(given.prompt_file).c_str(),
           "the file is empty; a prompt needs at least one byte");
-  RetNet model = load_model(model_folder(given.model));
+  RetNet model = load_trained(given.model).model;
   require(model.config().vocab == 256, "--model", "its tokens are not bytes: the config's vocab is ",
           model.config().vocab, ", not 256");
   model.to(given.device);

@@ -85,11 +85,11 @@ std::string decay_text(const Config& config) {
 }
 
 std::string model_text(const std::string& path) {
-  const std::string folder = model_folder(path);
-  RetNet model = load_model(folder);
+  TrainedModel trained = load_trained(path);
+  RetNet& model = trained.model;
   const Config& config = model.config();
   std::string text =
-      line("model", printable(folder)) +
+      line("model", printable(trained.folder)) +
       line("parameters", with_commas(config.parameters()) + " in " + name(model.dtype())) +
       line("state", human_bytes(state_bytes(config, model.dtype())) + " per sequence, however long");
   return text + "\nconfig\n" + config_text(config) + "\n" + parameter_text(model) + "\n" + decay_text(config);

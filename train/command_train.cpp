@@ -4,99 +4,16 @@
 #include <iostream>
 #include <memory>
 
-#include "train/bundled_text.h"
 #include "train/commands.h"
-#include "train/interrupt.h"
 #include "train/output.h"
 #include "train/presets.h"
 #include "train/program.h"
+#include "train/run_folder.h"
+#include "train/run_plan.h"
 #include "train/trainer.h"
 
 namespace retnet {
 namespace {
-
-struct Given {
-  std::vector<std::string> data;
-  std::string preset, config_file, out;
-  Device device = Device::cpu;
-  bool resume = false, quiet = false, graphs = true;
-  std::vector<Override> config, settings;
-
-  std::string base() const { return preset.empty() ? "tiny" : preset; }
-};
-
-// What comes before the flags: the run that goes on, or else a preset and a file over it. True iff the
-// former.
-bool read_base(const Given& given, Run& run) {
-  run.config = preset(given.base());
-  run.settings = preset_settings(given.base());
-  run.data = {"bundled"};
-  const std::optional<std::string> continued =
-      given.resume ? resume_folder(run.out, /*quiet=*/true) : std::nullopt;
-  if (given.resume && !continued)
-    std::cerr << "nothing to resume in " << printable(run.out) << "; starting anew\n";
-  if (continued) {
-    const TrainerState state = load_trainer_state(*continued);
-    run.settings = state.settings;
-    run.data = state.data;
-    if (given.preset.empty())
-      run.config = config_from_json(read_json(*continued + "/config.json"), *continued + "/config.json");
-  }
-  if (!given.config_file.empty())
-    fields_from_json(run.config, read_json(given.config_file), printable(given.config_file));
-  return continued.has_value();
-}
-
-// Unless they were asked for, micro_batch suits the batch and window that were, and the warm-up the steps.
-void follow_settings(const Given& given, Run& run) {
-  const auto asked = [&](const char* key) {
-    const auto is = [&](const Override& flag) { return flag.key == key; };
-    return std::any_of(given.settings.begin(), given.settings.end(), is);
-  };
-  if (!asked("micro_batch")) run.settings.micro_batch = usual_micro_batch(run.settings, run.device);
-  // Of the text inside the program whole files are held out.
-  if (!asked("held_out") && run.data == std::vector<std::string>{"bundled"})
-    run.settings.held_out = bundled_held_out();
-  if (!asked("warmup")) run.settings.warmup = usual_warmup(preset_settings(given.base()), run.settings.steps);
-}
-
-// The widths of the paper's block that nobody gave, after a d_model that somebody did: keys as wide as the
-// residual stream, values and the feed-forward network twice as wide.
-void follow_d_model(const Given& given, Config& config) {
-  std::vector<std::string> keys;
-  for (const Override& flag : given.config) keys.push_back(flag.key);
-  if (!given.config_file.empty()) {
-    const Json file = read_json(given.config_file);
-    for (const Json::Member& member : file.items()) keys.push_back(member.key);
-  }
-  const auto has = [&](const char* key) { return std::find(keys.begin(), keys.end(), key) != keys.end(); };
-  if (!has("d_model")) return;
-  if (!has("key_width")) config.key_width = config.d_model;
-  if (!has("value_width")) config.value_width = 2 * config.d_model;
-  if (!has("ffn_width")) config.ffn_width = 2 * config.d_model;
-}
-
-Run make_run(const Given& given) {
-  Run run;
-  run.resume = given.resume, run.quiet = given.quiet, run.device = given.device, run.graphs = given.graphs;
-  run.out = !given.out.empty() ? given.out : "runs/" + given.base();
-  const bool continued = read_base(given, run);
-  if (!given.data.empty()) run.data = given.data;
-  if (given.config.empty() && !given.config_file.empty()) run.config.validate();  // then the file is at fault
-  apply(given.config, run.config);
-  if (!run.resume) follow_d_model(given, run.config);
-  apply(given.settings, run.settings);
-  if (!continued) follow_settings(given, run);
-  try {
-    run.config.validate();
-    run.settings.validate();
-    require(run.config.vocab == 256, "config", "vocab must be 256, because tokens are bytes, got ",
-            run.config.vocab);
-  } catch (const Error& error) {
-    throw UsageError(error.what());
-  }
-  return run;
-}
 
 // A path as one would type it in a shell.
 std::string typed(const std::string& path) {
@@ -122,8 +39,8 @@ void print_result(const Run& run, const RunResult& result) {
     out << "held out  " << formatted("%.4f", result.held_out.nats) << " nats per byte, "
         << formatted("%.4f", result.held_out.bits()) << " bits per byte, over "
         << with_commas(result.held_out.bytes) << " bytes\n";
-  out << "files     " << printable(model_folder(run.out)) << ", " << printable(run.out) << "/loss.svg, "
-      << printable(run.out) << "/log.jsonl\n"
+  out << "files     " << printable(checkpoint_folder(run.out, result.step)) << ", " << printable(run.out)
+      << "/loss.svg, " << printable(run.out) << "/log.jsonl\n"
       << "next      retnet generate --model " << typed(run.out) << " --prompt \"The \"\n";
   print(out.str());
 }
@@ -139,20 +56,22 @@ void require_memory(const Config& config) {
           formatted("%.0f", present / 0x1p30), " GiB");
 }
 
-int run(const Given& given) {
-  require_device(given.device);
-  const Run run = make_run(given);
+int run(const RunRequest& request) {
+  require_device(request.device);
+  const bool resume = request.resume || request.extend;
+  const std::optional<BegunRun> begun = resume ? begun_run(request.folder()) : std::nullopt;
+  if (resume && !begun)
+    std::cerr << "nothing to resume in " << printable(request.folder()) << "; starting anew\n";
+  const Run run = plan_run(request, begun);
   require_memory(run.config);
-  RunResult result;
-  {
-    const InterruptFlag stop;
-    result = train(run, stop.value());
-  }
+  std::optional<Interrupts> interrupts;
+  const RunResult result = train(run, interrupts);
   if (result.interrupted) {
     std::cerr << "interrupted after step " << result.step << "; to go on: retnet train --out "
               << typed(run.out) << " --resume\n";
-    return kInterrupted;
+    return kSignal + interrupts->signal();
   }
+  interrupts.reset();
   print_result(run, result);
   return kSuccess;
 }
@@ -186,7 +105,7 @@ void add_choice(Command& command, const std::string& name, std::string& field,
 }  // namespace
 
 Command train_command() {
-  const auto given = std::make_shared<Given>();
+  const auto given = std::make_shared<RunRequest>();
   Command command{"train", "learns a model from the bytes of files", {}, {}, {}, {}};
   command.description =
       "Trains a RetNet to predict the next byte, and shows its loss on the last tenth of the text, which it "
@@ -197,6 +116,8 @@ Command train_command() {
   command.examples = {"retnet train",
                       "retnet train --data book.txt --preset small --out runs/book --steps 3000",
                       "retnet train --out runs/book --resume",
+                      "retnet train --out runs/book --extend --steps 6000",
+                      "retnet train --init-from runs/book --data mine.txt --out runs/mine",
                       "retnet train --data a.txt --data b.txt --d-model 192 --heads 6 --key-width 192"};
   Option data{"--data",
               "FILE",
@@ -210,8 +131,16 @@ Command train_command() {
       "runs/PRESET";
   add_choice(command, "--preset", given->preset, preset_names(), "sizes: " + joined(preset_names()), "tiny");
   command.add("--config", "FILE", given->config_file,
-              "JSON with the model's fields, over those of the preset");
-  command.add_switch("--resume", given->resume, "go on with the run in --out, with its own settings");
+              "JSON with fields of the model and the training, over the preset's and under the flags");
+  command.add("--init-from", "DIR", given->init_from,
+              "begin from the weights of a run or a checkpoint, with their model");
+  command.add_switch(
+      "--resume", given->resume,
+      "go on with the run in --out, or begin it; what is given must be as in that run, what is "
+      "not is the run's own");
+  command.add_switch("--extend", given->extend,
+                     "go on with other settings or data, which the run records: --extend --steps 3000");
+  command.add_switch("--overwrite", given->overwrite, "begin anew where there is a run, which is removed");
   command.add_device(given->device);
   add_graphs(command, given->graphs);
   command.add_threads();

@@ -46,6 +46,13 @@ double Evaluation::perplexity() const { return std::exp(nats); }
 
 Evaluation evaluate(const RetNet& model, const Dataset& data, std::int64_t window, std::int64_t batch,
                     const FormOptions& form, std::int64_t windows) {
+  const std::atomic<bool> never{false};
+  return *evaluate_until(never, model, data, window, batch, form, windows);
+}
+
+std::optional<Evaluation> evaluate_until(const std::atomic<bool>& stop, const RetNet& model,
+                                         const Dataset& data, std::int64_t window, std::int64_t batch,
+                                         const FormOptions& form, std::int64_t windows) {
   const std::int64_t total = data.held_out_windows(window);
   require(batch >= 1 && window >= 1 && windows >= 0, "evaluate",
           "needs a batch and a window of at least 1, got ", batch, " and ", window);
@@ -61,8 +68,10 @@ Evaluation evaluate(const RetNet& model, const Dataset& data, std::int64_t windo
     const auto count = static_cast<std::int64_t>(found.size());
     kernels::parallel_tasks(count, model.device() == Device::cpu, [&](std::int64_t at) {
       const auto i = static_cast<std::size_t>(at);
+      if (stop) return;
       found[i] = losses(model, data.held_out_batch(batches[first + i], window), form);
     });
+    if (stop) return std::nullopt;
     for (const std::vector<double>& some : found) {
       for (const double loss : some) nats += loss;
       result.bytes += static_cast<std::int64_t>(some.size());

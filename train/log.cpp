@@ -40,6 +40,8 @@ bool add_line(LogRecords& records, std::string_view text, std::int64_t last_step
   if (line.at("step", source).as_int(source + ": step") > last_step) return false;
   if (line.find("loss", source))
     records.steps.push_back(step_from(line, source));
+  else if (const Json* changed = line.find("changed", source))
+    records.changes.push_back({line.at("step", source).as_int(source + ": step"), *changed});
   else
     records.evaluations.push_back(evaluation_from(line, source));
   return true;
@@ -78,6 +80,7 @@ Log::Log(const std::string& path, std::int64_t step) : path_(path) {
   const LogRecords records = step > 0 ? read_log(path, step) : LogRecords{};
   if (!records.steps.empty()) seconds_ = records.steps.back().seconds;
   if (!records.evaluations.empty()) last_evaluation_ = records.evaluations.back().step;
+  changes_ = records.changes.size();
   descriptor_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
   if (descriptor_ < 0) fail_system(path, "cannot write");
   // Shortening a file in place is atomic: what stays is not written again.
@@ -125,6 +128,11 @@ void Log::write(const LogEvaluation& record) {
                        {"held_out_bits", record.held_out.bits()},
                        {"held_out_bytes", record.held_out.bytes}}));
   last_evaluation_ = record.step;
+}
+
+void Log::write(const PlanChange& record) {
+  append(Json::object({{"step", record.step}, {"changed", record.changed}}));
+  ++changes_;
 }
 
 void Log::sync() {

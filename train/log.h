@@ -1,8 +1,9 @@
 /// @file
-/// The log of a run: one line of JSON per step and per evaluation, in `RUN/log.jsonl`.
+/// The log of a run: one line of JSON per step, per evaluation and per change of plan, in `RUN/log.jsonl`.
 ///
 ///     {"step":12,"loss":3.1,"learning_rate":0.00072,"gradient_norm":1.4,"tokens":49152,"seconds":2.5}
 ///     {"step":12,"held_out_nats":3.2,"held_out_bits":4.6,"held_out_bytes":16384}
+///     {"step":12,"changed":{"steps":[12,24]}}
 #pragma once
 
 #include <cstdint>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "train/evaluate.h"
+#include "train/run.h"
 
 namespace retnet {
 
@@ -34,6 +36,7 @@ struct LogEvaluation {
 struct LogRecords {
   std::vector<LogStep> steps;
   std::vector<LogEvaluation> evaluations;
+  std::vector<PlanChange> changes;
   std::int64_t bytes = 0;  ///< of the file, that these records take up
 };
 
@@ -54,11 +57,13 @@ class Log {
   /// Each appends a line. @throws Error when writing fails; no part of the line is left behind
   void write(const LogStep& record);
   void write(const LogEvaluation& record);
+  void write(const PlanChange& record);
   /// Waits until all lines are on the disk.
   void sync();
 
   double seconds() const { return seconds_; }                        ///< of the last step's line
   std::int64_t last_evaluation() const { return last_evaluation_; }  ///< its step; 0 before the first
+  std::size_t changes() const { return changes_; }                   ///< lines of changes
 
  private:
   void append(const Json& line);
@@ -67,6 +72,7 @@ class Log {
   int descriptor_ = -1;
   double seconds_ = 0;
   std::int64_t last_evaluation_ = 0;
+  std::size_t changes_ = 0;
 };
 
 }  // namespace retnet

@@ -10,9 +10,9 @@ namespace retnet {
 /// Exit codes.
 enum ExitCode {
   kSuccess = 0,
-  kFailure = 1,        ///< one line on standard error says what failed
-  kUsage = 2,          ///< wrong usage; one line says what, and the nearest name
-  kInterrupted = 130,  ///< stopped by a signal, with everything saved
+  kFailure = 1,   ///< one line on standard error says what failed
+  kUsage = 2,     ///< wrong usage; one line says what, and the nearest name
+  kSignal = 128,  ///< and the number of the signal that stopped it, with everything saved: 130 for Ctrl-C
 };
 
 /// Runs the command that the arguments (without the program's own name) ask for. Never throws.

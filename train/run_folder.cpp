@@ -10,6 +10,8 @@
 #include <cstdio>
 #include <filesystem>
 #include <functional>
+#include <iterator>
+#include <string_view>
 #include <system_error>
 
 #include "tensor/error.h"
@@ -21,16 +23,68 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Names of what is in a folder, in no order.
+/// Names of what is in a folder, in no order; none where there is no folder.
 std::vector<std::string> names_in(const std::string& folder) {
   std::vector<std::string> names;
   std::error_code error;
   fs::directory_iterator entry(folder, error);
-  if (error == std::errc::no_such_file_or_directory) return names;
+  if (error == std::errc::no_such_file_or_directory || error == std::errc::not_a_directory) return names;
   for (; !error && entry != fs::directory_iterator(); entry.increment(error))
     names.push_back(entry->path().filename().string());
   require(!error, printable(folder).c_str(), "cannot list the folder: ", error.message());
   return names;
+}
+
+/// What a path itself is; a link is a link, wherever it leads.
+fs::file_type type_of(const std::string& path) {
+  std::error_code ignored;
+  return fs::symlink_status(path, ignored).type();
+}
+
+/// Removes a file of ours; a link or a folder of its name is somebody else's.
+void remove_file(const std::string& path) {
+  if (type_of(path) == fs::file_type::regular) ::unlink(path.c_str());
+}
+
+/// True iff `text` is ".N" so many times, as in the "17.0" of "loss.svg.tmp.17.0".
+bool is_numbers(std::string_view text, int count) {
+  for (; count > 0; --count) {
+    std::size_t end = 1;
+    while (end < text.size() && text[end] >= '0' && text[end] <= '9') ++end;
+    if (text.empty() || text[0] != '.' || end == 1) return false;
+    text.remove_prefix(end);
+  }
+  return text.empty();
+}
+
+/// True iff `name` is that of the file, or what AtomicFile calls it while it is written.
+bool is_temporary(std::string_view name, std::string_view file) {
+  const std::string start = std::string(file) + ".tmp";
+  return name.starts_with(start) && is_numbers(name.substr(start.size()), 2);
+}
+
+/// The step of a name that checkpoint_folder() makes, or 0: for "step-5" and "step-000005.tmp.17", say.
+std::int64_t step_of(const std::string& name) {
+  std::int64_t step = 0;
+  if (!name.starts_with("step-")) return 0;
+  std::from_chars(name.data() + 5, name.data() + name.size(), step);
+  return step > 0 && checkpoint_folder("", step) == "/" + name ? step : 0;
+}
+
+bool holds_checkpoint(const std::string& folder) {
+  if (type_of(folder) != fs::file_type::directory) return false;
+  const auto is_in = [&](const char* file) {
+    return type_of(folder + "/" + file) != fs::file_type::not_found;
+  };
+  return std::any_of(std::begin(kCheckpointFiles), std::end(kCheckpointFiles), is_in);
+}
+
+/// Removes the files of a checkpoint from a folder. @returns whether the folder was empty then, and is gone
+bool remove_files(const std::string& folder) {
+  for (const std::string& name : names_in(folder))
+    for (const char* file : kCheckpointFiles)
+      if (name == file || is_temporary(name, file)) remove_file(folder + "/" + name);
+  return ::rmdir(folder.c_str()) == 0;
 }
 
 }  // namespace
@@ -43,20 +97,62 @@ std::string checkpoint_folder(const std::string& run, std::int64_t step) {
 
 std::vector<std::int64_t> checkpoint_steps(const std::string& run) {
   std::vector<std::int64_t> steps;
-  for (const std::string& name : names_in(run)) {
-    std::int64_t step = 0;
-    if (!name.starts_with("step-")) continue;
-    std::from_chars(name.data() + 5, name.data() + name.size(), step);
-    // Only names that checkpoint_folder() makes: no "step-5", no "step-000005.tmp.17".
-    if (step > 0 && checkpoint_folder("", step) == "/" + name) steps.push_back(step);
-  }
+  for (const std::string& name : names_in(run))
+    if (const std::int64_t step = step_of(name); step > 0 && holds_checkpoint(run + "/" + name))
+      steps.push_back(step);
   std::sort(steps.begin(), steps.end(), std::greater<>());
   return steps;
 }
 
 void remove_leftovers(const std::string& run) {
-  for (const std::string& name : names_in(run))
-    if (name.find(".tmp.") != std::string::npos) remove_folder(run + "/" + name);
+  for (const std::string& name : names_in(run)) {
+    const std::string path = run + "/" + name;
+    for (const char* file : kRunFiles)
+      if (is_temporary(name, file)) remove_file(path);
+    const std::string home = name.substr(0, name.find(".tmp."));
+    if (step_of(home) == 0) continue;
+    std::string_view rest = std::string_view(name).substr(std::min(name.size(), home.size() + 4));
+    const bool retired = rest.ends_with(".old");
+    if (retired) rest.remove_suffix(4);
+    if (!is_numbers(rest, 1)) continue;
+    if (retired)
+      discard(path, run + "/" + home);
+    else
+      remove_unfinished(path);
+  }
+}
+
+std::string retire_checkpoint(const std::string& folder) {
+  const std::string retired = folder + ".tmp." + std::to_string(::getpid()) + ".old";
+  rename_folder(folder, retired);
+  return retired;
+}
+
+void discard(const std::string& retired, const std::string& home) {
+  // A link of such a name leads to a folder that is not ours.
+  if (type_of(retired) != fs::file_type::directory || remove_files(retired)) return;
+  // Fails where there is a checkpoint again: a folder takes the place of an empty one only.
+  if (::rename(retired.c_str(), home.c_str()) == 0) return;
+  for (const std::string& name : names_in(retired))
+    if (type_of(home + "/" + name) == fs::file_type::not_found)
+      ::rename((retired + "/" + name).c_str(), (home + "/" + name).c_str());
+  ::rmdir(retired.c_str());
+}
+
+void remove_unfinished(const std::string& folder) noexcept {
+  try {
+    if (type_of(folder) == fs::file_type::directory) remove_files(folder);
+  } catch (const std::exception&) {
+    // Without memory, or in a folder that nobody may list, it stays for the next run to remove.
+  }
+}
+
+void clear_run(const std::string& run) {
+  for (const std::int64_t step : checkpoint_steps(run)) {
+    const std::string folder = checkpoint_folder(run, step);
+    discard(retire_checkpoint(folder), folder);
+  }
+  for (const char* file : {"log.jsonl", "loss.svg"}) remove_file(run + "/" + file);
 }
 
 void create_folder(const std::string& path) {
@@ -74,9 +170,10 @@ void create_folder(const std::string& path) {
   }
 }
 
-void remove_folder(const std::string& path) {
-  std::error_code ignored;
-  fs::remove_all(path, ignored);
+void rename_folder(const std::string& from, const std::string& to) {
+  std::error_code error;
+  fs::rename(from, to, error);
+  require(!error, printable(to).c_str(), "cannot write (rename): ", error.message());
 }
 
 RunLock::RunLock(const std::string& run) {

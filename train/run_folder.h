@@ -1,5 +1,8 @@
 /// @file
-/// The folder of a run: which checkpoints are in it, what interrupted writes left, and who may write to it.
+/// The folder of a run: which checkpoints are in it, what of it this program made, and who may write to it.
+///
+/// Nothing is removed but files of these names, and folders that are empty without them: whatever else lies
+/// in a run is its owner's.
 #pragma once
 
 #include <cstdint>
@@ -8,22 +11,45 @@
 
 namespace retnet {
 
+/// Files of a run, and of each of its checkpoints.
+inline constexpr const char* kRunFiles[] = {"config.json", "trainer.json", "log.jsonl", "loss.svg"};
+inline constexpr const char* kCheckpointFiles[] = {"config.json", "model.safetensors",
+                                                   "optimizer.safetensors", "trainer.json"};
+
 /// "RUN/step-000500".
 std::string checkpoint_folder(const std::string& run, std::int64_t step);
 
-/// Steps of the checkpoints of a run, the newest first; none when there is no such folder.
-/// @throws Error when the folder cannot be read
+/// Steps of the checkpoints of a run, the newest first; none when there is no such folder. A folder of such a
+/// name that holds none of a checkpoint's files is none. @throws Error when the folder cannot be read
 std::vector<std::int64_t> checkpoint_steps(const std::string& run);
 
-/// Removes what writes that a crash cut short have left: names with ".tmp.". Only for who holds the lock.
+/// Removes what writes that a crash cut short have left: `FILE.tmp.PID.N` for the files of a run,
+/// `step-NNNNNN.tmp.PID` and `step-NNNNNN.tmp.PID.old` with the files of a checkpoint in them. Only for who
+/// holds the lock.
 void remove_leftovers(const std::string& run);
+
+/// Gives a checkpoint that is to be removed or replaced a temporary name, so that it is whole or absent.
+/// @returns that name, for discard()
+std::string retire_checkpoint(const std::string& folder);
+
+/// Removes the checkpoint's files in a retired folder, and the folder. What else is in it goes back to where
+/// it was: to `home`, which by now may be another checkpoint. Leaves what it cannot remove.
+void discard(const std::string& retired, const std::string& home);
+
+/// Removes the files of a checkpoint from a folder, and the folder if nothing else is in it; as far as
+/// possible.
+void remove_unfinished(const std::string& folder) noexcept;
+
+/// Removes the log, the curve and the checkpoints of a run, which it need not have. config.json and
+/// trainer.json, by which a run is known, stay: the next one replaces them.
+void clear_run(const std::string& run);
 
 /// Creates a folder and those above it, unless they exist, and syncs those that hold their names.
 /// @throws Error saying why it cannot
 void create_folder(const std::string& path);
 
-/// Removes a folder and everything in it, as far as possible.
-void remove_folder(const std::string& path);
+/// Renames a folder. @throws Error saying why it cannot
+void rename_folder(const std::string& from, const std::string& to);
 
 /// While it lives, no other RunLock of the same folder can be made, in this process or another. Released with
 /// the process, however that ends. The file `RUN/.lock` stays behind and means nothing by itself.

@@ -2,10 +2,8 @@
 
 #include <unistd.h>
 
-#include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <filesystem>
 #include <iostream>
 #include <memory>
 
@@ -14,54 +12,12 @@
 #include "train/curve.h"
 #include "train/log.h"
 #include "train/progress.h"
+#include "train/run_begin.h"
 #include "train/run_folder.h"
 #include "train/training_step.h"
 
 namespace retnet {
 namespace {
-
-bool exists(const std::string& path) {
-  std::error_code ignored;
-  return std::filesystem::exists(path, ignored);
-}
-
-/// @throws Error unless a new run may begin in the folder
-void require_empty(const std::string& out) {
-  bool used = !checkpoint_steps(out).empty();
-  for (const char* name : {"/trainer.json", "/config.json", "/log.jsonl", "/model.safetensors"})
-    used = used || exists(out + name);
-  require(!used, printable(out).c_str(),
-          "the folder holds a run already; continue it with --resume, or choose another folder");
-}
-
-/// @throws Error naming the first member in which two objects of the same kind differ, apart from `free`
-void require_same(const Json& begun, const Json& given, const std::vector<std::string>& free,
-                  const std::string& out) {
-  for (const Json::Member& member : begun.items()) {
-    if (std::find(free.begin(), free.end(), member.key) != free.end()) continue;
-    const Json& now = given.at(member.key);
-    require(now == member.value, printable(out).c_str(), "the run was begun with ", member.key, " ",
-            member.value.dump(), ", got ", now.dump(),
-            "; leave it as it was, or begin a run in another folder");
-  }
-}
-
-/// @throws Error unless `run` continues the one that `begun` and its config.json in `folder` describe
-void require_same_run(const std::string& folder, const TrainerState& begun, const Run& run,
-                      const Dataset& data) {
-  const Json config = read_json(folder + "/config.json");
-  require_same(to_json(config_from_json(config, printable(folder) + "/config.json")), to_json(run.config), {},
-               run.out);
-  // These change no weight. Without a decay, neither does the number of steps: more may be asked for.
-  std::vector<std::string> free{"save_every", "eval_every", "eval_windows", "recompute"};
-  if (run.settings.decay == Decay::constant) free.push_back("steps");
-  require_same(fields_to_json(begun.settings), fields_to_json(run.settings), free, run.out);
-  require(run.settings.steps >= begun.step, printable(run.out).c_str(), "the run has done ", begun.step,
-          " steps already, got steps ", run.settings.steps);
-  require(begun.data_size == data.size() && begun.data_hash == data.hash(), printable(run.out).c_str(),
-          "the run was begun on other data, of ", begun.data_size, " bytes, got ", data.size(),
-          "; give the same files, or begin a run in another folder");
-}
 
 /// The text to train on, checked against the settings before anything is written.
 Dataset open_data(const Run& run) {
@@ -89,25 +45,23 @@ class Trainer {
   using Clock = std::chrono::steady_clock;
 
  public:
-  Trainer(const Run& run, const std::atomic<bool>& stop);
-  RunResult go();
+  explicit Trainer(const Run& run);
+  RunResult go(const std::atomic<bool>& stop);
 
  private:
-  static const std::string& prepare(const std::string& out);
-  void begin_or_resume();
+  static const std::string& prepare(const Run& run);
   void step();
   FormOptions form() const { return {settings_.form, 0, settings_.reference}; }
   void check(const Unread& step);
   void read_steps();
   [[noreturn]] void fail_at_loss(std::int64_t step, double loss);
   bool evaluation_due() const;
-  void evaluate_now();
+  bool evaluate_until(const std::atomic<bool>& stop);
   void save();
   void draw() const { write_file_atomic(out_ + "/loss.svg", loss_curve(read_log(out_ + "/log.jsonl"))); }
 
   const Run& run_;
   const TrainSettings& settings_;
-  const std::atomic<bool>& stop_;
   Dataset data_;
   std::string out_;
   RunLock lock_;
@@ -123,61 +77,43 @@ class Trainer {
   RunResult result_;
 };
 
-Trainer::Trainer(const Run& run, const std::atomic<bool>& stop)
+Trainer::Trainer(const Run& run)
     : run_(run),
       settings_(run.settings),
-      stop_(stop),
       data_(open_data(run)),
-      out_(prepare(run.out)),
+      out_(prepare(run)),
       lock_(out_),
       model_(run.config, static_cast<std::uint64_t>(run.settings.seed)),
       optimizer_(model_.parameters()),
-      state_{run.settings, 0, run.data, data_.hash(), data_.size()} {
-  remove_leftovers(out_);
-  begin_or_resume();
+      state_{run.settings, 0, run.data, data_.hash(), data_.size(), {}, run.init_from} {
+  begin_or_resume(run, model_, optimizer_, state_);
+  saved_ = state_.step;
   model_.to(run.device);
   optimizer_.to(run.device);
   training_ = std::make_unique<TrainingStep>(model_, optimizer_, settings_, run.graphs);
   log_ = std::make_unique<Log>(out_ + "/log.jsonl", state_.step);
+  for (std::size_t i = log_->changes(); i < state_.changes.size(); ++i) log_->write(state_.changes[i]);
   progress_ = std::make_unique<Progress>(run.quiet ? nullptr : &std::cerr, ::isatty(STDERR_FILENO) == 1,
                                          state_.step, settings_.steps);
 }
 
-const std::string& Trainer::prepare(const std::string& out) {
-  require(!out.empty(), "train", "needs a folder for the run");
-  create_folder(out);
-  return out;
+const std::string& Trainer::prepare(const Run& run) {
+  require(!run.out.empty(), "train", "needs a folder for the run");
+  // Not even a lock is left in a folder that is not for runs.
+  if (!run.resume || !is_trainer_state(run.out + "/trainer.json")) require_free(run);
+  create_folder(run.out);
+  return run.out;
 }
 
-void Trainer::begin_or_resume() {
-  if (!run_.resume) require_empty(out_);
-  const auto folder = run_.resume ? resume_folder(out_) : std::nullopt;
-  if (folder) {
-    const TrainerState begun = load_trainer_state(*folder);
-    require_same_run(*folder, begun, run_, data_);
-    state_.step = saved_ = begun.step;
-  }
-  if (state_.step > 0) {
-    model_ = load_model(*folder);
-    optimizer_ = Optimizer(model_.parameters());
-    load_optimizer(*folder, optimizer_);
-  } else if (!folder) {
-    require(!exists(out_ + "/model.safetensors"), printable(out_).c_str(),
-            "the folder holds a model and no run to continue; choose another folder");
-    write_json(out_ + "/config.json", to_json(run_.config));
-    save_trainer_state(out_, state_);
-  }
-}
-
-RunResult Trainer::go() {
+RunResult Trainer::go(const std::atomic<bool>& stop) {
   while (true) {
     const bool last = state_.step == settings_.steps;
-    if (stop_ && !last) {
+    if (stop && (!last || evaluation_due())) {
       if (state_.step > saved_) save();
       result_.interrupted = true;
       break;
     }
-    if (evaluation_due()) evaluate_now();
+    if (evaluation_due() && !evaluate_until(stop)) continue;
     if (last) break;
     step();
     if (state_.step % settings_.save_every == 0 || state_.step == settings_.steps) save();
@@ -242,14 +178,18 @@ bool Trainer::evaluation_due() const {
   return data_.held_out_size() > 0 && (last || (regular && log_->last_evaluation() < state_.step));
 }
 
-void Trainer::evaluate_now() {
+/// @returns false when it was stopped before it was done
+bool Trainer::evaluate_until(const std::atomic<bool>& stop) {
   read_steps();
   const bool last = state_.step == settings_.steps;
-  const Evaluation held_out = evaluate(model_, data_, settings_.window, settings_.micro_batch, form(),
-                                       last ? 0 : settings_.eval_windows);
-  if (log_->last_evaluation() < state_.step) log_->write({state_.step, held_out});
-  progress_->evaluation(held_out);
-  if (last) result_.held_out = held_out;
+  const std::optional<Evaluation> held_out =
+      retnet::evaluate_until(stop, model_, data_, settings_.window, settings_.micro_batch, form(),
+                             last ? 0 : settings_.eval_windows);
+  if (!held_out) return false;
+  if (log_->last_evaluation() < state_.step) log_->write(LogEvaluation{state_.step, *held_out});
+  progress_->evaluation(*held_out);
+  if (last) result_.held_out = *held_out;
+  return true;
 }
 
 void Trainer::save() {
@@ -265,6 +205,12 @@ void Trainer::save() {
 
 }  // namespace
 
-RunResult train(const Run& run, const std::atomic<bool>& stop) { return Trainer(run, stop).go(); }
+RunResult train(const Run& run, const std::atomic<bool>& stop) { return Trainer(run).go(stop); }
+
+RunResult train(const Run& run, std::optional<Interrupts>& interrupts) {
+  Trainer trainer(run);
+  interrupts.emplace();
+  return trainer.go(interrupts->flag());
+}
 
 }  // namespace retnet

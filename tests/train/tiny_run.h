@@ -10,6 +10,7 @@
 #include "kernels/parallel.h"
 #include "tensor/file.h"
 #include "tests/support/temporary_folder.h"
+#include "train/checkpoint.h"
 #include "train/log.h"
 #include "train/run_folder.h"
 #include "train/trainer.h"

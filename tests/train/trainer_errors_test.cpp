@@ -46,21 +46,23 @@ TEST_CASE("a run is not begun over another one", "[train][trainer]") {
   Run run = test::tiny_run(folder, "run", 4);
   train_to_end(run);
   const std::string bytes = test::checkpoint_bytes(run.out, 4);
-  CHECK(problem(run) ==
-        run.out + ": the folder holds a run already; continue it with --resume, or choose another folder");
-  for (const char* name : {"config.json", "log.jsonl", "trainer.json", "model.safetensors"}) {
-    Run other = test::tiny_run(folder, std::string("other-") + name);
-    fs::create_directory(other.out);
-    write_text(other.out + "/" + name, "mine");
-    CHECK(problem(other).starts_with(other.out + ": the folder holds a run already"));
-    CHECK(read_file(other.out + "/" + name) == "mine");
-  }
-  Run model = test::tiny_run(folder, "model");
-  fs::create_directory(model.out);
-  write_text(model.out + "/model.safetensors", "mine");
-  model.resume = true;
-  CHECK(problem(model) ==
-        model.out + ": the folder holds a model and no run to continue; choose another folder");
+  CHECK(problem(run) == run.out +
+                            ": the folder holds a run already, of 4 steps; continue it with --resume, begin "
+                            "anew with --overwrite, or choose another folder");
+  for (const char* name : {"config.json", "log.jsonl", "loss.svg", "trainer.json", "model.safetensors"})
+    for (const bool resume : {false, true})
+      for (const bool overwrite : {false, true}) {
+        Run other = test::tiny_run(folder, std::string("other-") + name);
+        other.resume = resume, other.overwrite = overwrite;
+        fs::create_directory(other.out);
+        write_text(other.out + "/" + name, "mine");
+        CAPTURE(name, resume, overwrite);
+        CHECK(problem(other).starts_with(other.out + ": the folder holds "));
+        CHECK(problem(other).find(name) != std::string::npos);
+        CHECK(read_file(other.out + "/" + name) == "mine");
+        fs::remove(other.out + "/" + name);
+        CHECK(fs::remove(other.out));  // nothing else is in it, not even a lock
+      }
   CHECK(test::checkpoint_bytes(run.out, 4) == bytes);
 }
 
@@ -74,39 +76,27 @@ TEST_CASE("a run is not continued as another one", "[train][trainer][resume]") {
     set_field(other.settings, key, value);
     return problem(other);
   };
-  CHECK(changed("steps", "5") ==
-        run.out +
-            ": the run was begun with steps 4, got 5; leave it as it was, or begin a run in another folder");
-  CHECK(changed("learning_rate", "0.5")
-            .starts_with(run.out + ": the run was begun with learning_rate 0.003, got 0.5"));
-  CHECK(changed("form", "parallel").starts_with(run.out + ": the run was begun with form \"chunkwise\""));
-  for (const char* key : {"batch", "window", "accumulate", "seed", "warmup", "clip"})
-    CHECK(changed(key, "7").starts_with(run.out + ": the run was begun with " + key));
+  CHECK(changed("steps", "5") == run.out +
+                                     ": the run has steps 4, got 5; leave it as it was, change it from step "
+                                     "4 on with --extend, or begin a run in another folder");
+  CHECK(changed("learning_rate", "0.5").starts_with(run.out + ": the run has learning_rate 0.003, got 0.5"));
+  CHECK(changed("form", "parallel").starts_with(run.out + ": the run has form \"chunkwise\""));
+  for (const char* key : {"batch", "window", "accumulate", "warmup", "clip"})
+    CHECK(changed(key, "7").starts_with(run.out + ": the run has " + key));
+  CHECK(changed("seed", "7").starts_with(run.out + ": the run has seed 1, got 7"));
   for (const char* key : {"save_every", "eval_every", "eval_windows"}) CHECK(changed(key, "7") == "no error");
   CHECK(changed("recompute", "true") == "no error");
 
   Run other = run;
   other.config.layers = 3;
-  CHECK(problem(other).starts_with(run.out + ": the run was begun with layers 2, got 3"));
+  CHECK(problem(other).starts_with(run.out + ": the model has layers 2, got 3"));
   other = run, other.data = {folder / "other.txt"};
   std::string text = test::sample_text();
   text[100] = '!';
   write_text(folder / "other.txt", text);
-  CHECK(problem(other).starts_with(run.out + ": the run was begun on other data, of "));
+  CHECK(problem(other).starts_with(run.out + ": the run was begun on other data, "));
   fs::rename(folder / "data.txt", folder / "other.txt");
   CHECK(problem(other) == "no error");  // the same bytes under another name
-}
-
-TEST_CASE("without a decay of the learning rate a run may be made longer", "[train][trainer][resume]") {
-  const TemporaryFolder folder;
-  Run longer = test::tiny_run(folder, "longer", 8), run = test::tiny_run(folder, "run", 5);
-  longer.settings.decay = run.settings.decay = Decay::constant;
-  train_to_end(longer), train_to_end(run);
-  run.resume = true, run.settings.steps = 8;
-  CHECK(problem(run) == "no error");
-  CHECK(test::checkpoint_bytes(run.out, 8) == test::checkpoint_bytes(longer.out, 8));
-  run.settings.steps = 7;
-  CHECK(problem(run) == run.out + ": the run has done 8 steps already, got steps 7");
 }
 
 TEST_CASE("two trainers in one folder: the second one refuses", "[train][trainer]") {
@@ -122,17 +112,6 @@ TEST_CASE("two trainers in one folder: the second one refuses", "[train][trainer
     CHECK(problem(run) == message);
   }
   CHECK(problem(run) == "no error");
-}
-
-TEST_CASE("what a crash left in the folder is removed", "[train][trainer]") {
-  const TemporaryFolder folder;
-  Run run = test::tiny_run(folder, "run", 4);
-  fs::create_directories(run.out + "/step-000003.tmp.123");
-  write_text(run.out + "/step-000003.tmp.123/config.json", "{}");
-  write_text(run.out + "/loss.svg.tmp.77.0", "<svg");
-  CHECK(problem(run) == "no error");
-  CHECK_FALSE(fs::exists(run.out + "/step-000003.tmp.123"));
-  CHECK_FALSE(fs::exists(run.out + "/loss.svg.tmp.77.0"));
 }
 
 TEST_CASE("a folder that cannot be written is refused at once", "[train][trainer]") {
