@@ -74,7 +74,8 @@ TEST_CASE("the stop flag ends with a checkpoint, and resuming goes on from there
   run.resume = true;
   int interrupts = 0;
   std::chrono::milliseconds delay(40);
-  for (RunResult result; result.step < 300;) {
+  RunResult result;
+  for (bool done = false; !done; done = !result.interrupted) {
     const std::int64_t before = result.step;
     std::atomic<bool> stop{false};
     std::thread timer([&] {
@@ -83,8 +84,8 @@ TEST_CASE("the stop flag ends with a checkpoint, and resuming goes on from there
     });
     result = train(run, stop);
     timer.join();
-    if (result.step == before) delay *= 2;  // a slow machine spent it on loading the checkpoint
-    CHECK(result.interrupted == (result.step < 300));
+    if (result.step == before) delay *= 2;              // a slow machine spent it on loading the checkpoint
+    CHECK((result.interrupted || result.step == 300));  // after step 300 it may be in the last evaluation
     if (result.interrupted && result.step > 0) CHECK(checkpoint_steps(run.out)[0] == result.step);
     interrupts += result.interrupted;
   }
