@@ -131,6 +131,7 @@ std::string retire_checkpoint(const std::string& folder) {
 void discard(const std::string& retired, const std::string& home) {
   // A link of such a name leads to a folder that is not ours.
   if (type_of(retired) != fs::file_type::directory || remove_files(retired)) return;
+  if (holds_checkpoint(retired)) return;  // a file could not be removed: no part of a checkpoint goes back
   // Fails where there is a checkpoint again: a folder takes the place of an empty one only.
   if (::rename(retired.c_str(), home.c_str()) == 0) return;
   for (const std::string& name : names_in(retired))
