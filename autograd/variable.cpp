@@ -21,6 +21,7 @@ struct Node {
   bool released = false;  // true iff backward() freed the rule
   std::vector<std::shared_ptr<Node>> inputs;
   GradientRule rule;
+  std::shared_ptr<Node> next_doomed;  // while the graph is taken apart
 
   Node() = default;
   Node(const Node&) = delete;
@@ -104,16 +105,24 @@ void accumulate_leaf(Node& leaf, const Tensor& g) {
 }  // namespace
 
 // A long recurrence is a long chain of shared_ptr; releasing it link by link from the outside keeps the
-// destructors from calling one another until the stack is full.
+// destructors from calling one another until the stack is full. The links are those of the nodes themselves,
+// because a destructor cannot ask for memory that may not be there.
 Node::~Node() {
-  std::vector<std::shared_ptr<Node>> doomed = std::move(inputs);
-  while (!doomed.empty()) {
-    const std::shared_ptr<Node> node = std::move(doomed.back());
-    doomed.pop_back();
-    if (node.use_count() == 1) {
-      for (auto& input : node->inputs) doomed.push_back(std::move(input));
-      node->inputs.clear();
+  NodePtr doomed;
+  const auto release_inputs = [&doomed](Node& node) {
+    for (NodePtr& link : node.inputs) {
+      NodePtr input = std::move(link);
+      if (input.use_count() != 1) continue;
+      input->next_doomed = std::move(doomed);
+      doomed = std::move(input);
     }
+    node.inputs.clear();
+  };
+  release_inputs(*this);
+  while (doomed) {
+    const NodePtr node = std::move(doomed);
+    doomed = std::move(node->next_doomed);
+    release_inputs(*node);
   }
 }
 

@@ -38,15 +38,40 @@ inline void set_num_threads([[maybe_unused]] int n) {
 /// work).
 inline constexpr std::int64_t kParallelWork = 32768;
 
+/// What the threads of a parallel loop throw. No exception may leave the loop's region, where it would end
+/// the program: the first one is kept, and thrown behind it.
+class FirstError {
+ public:
+  template <class Work>
+  void run(Work&& work) noexcept {
+    try {
+      work();
+    } catch (...) {
+      if (!taken_.test_and_set()) error_ = std::current_exception();
+    }
+  }
+  /// After the region. @throws what was kept
+  void rethrow() const {
+    if (error_) std::rethrow_exception(error_);
+  }
+
+ private:
+  std::atomic_flag taken_ = ATOMIC_FLAG_INIT;
+  std::exception_ptr error_;
+};
+
 /// Calls `body(i)` for i = 0 .. count-1, on several threads when `count * work` (elementary operations) is
 /// large.
+/// @throws what a call has thrown, when all of them are over
 template <class Body>
 void parallel_for(std::int64_t count, [[maybe_unused]] std::int64_t work, Body&& body) {
 #if defined(_OPENMP)
   // Even a parallel region that turns out to need one thread costs a microsecond, as much as a small loop.
   if (count > 1 && count * work >= kParallelWork && num_threads() > 1) {
+    FirstError error;
 #pragma omp parallel for schedule(static)
-    for (std::int64_t i = 0; i < count; ++i) body(i);
+    for (std::int64_t i = 0; i < count; ++i) error.run([&] { body(i); });
+    error.rethrow();
     return;
   }
 #endif

@@ -2,6 +2,8 @@
 /// Errors that a person can act on: what was required, what was given, what to do.
 #pragma once
 
+#include <cstdint>
+#include <new>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -12,6 +14,25 @@ namespace retnet {
 class Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
+};
+
+/// Memory that cannot be had: the message is one line that names what was too large. It lies in the exception
+/// itself, because there may be no memory for it elsewhere. No Error, so that who catches errors of files and
+/// shapes does not take it for one of those.
+class OutOfMemory : public std::bad_alloc {
+ public:
+  /// The message as by printf, cut to what there is room for.
+  [[gnu::format(printf, 2, 3)]] explicit OutOfMemory(const char* format, ...);
+  const char* what() const noexcept override { return text_; }
+
+ private:
+  char text_[384];
+};
+
+/// "298.0 GiB", in an object of its own, so that no memory is needed to say it.
+struct MemorySize {
+  explicit MemorySize(std::int64_t bytes);
+  char text[24];
 };
 
 /// Throws Error("op: part part ...").

@@ -1,6 +1,7 @@
 #include "tensor/storage.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <map>
 #include <mutex>
@@ -10,6 +11,7 @@
 
 #include "kernels/memory.h"
 #include "tensor/dispatch.h"
+#include "tensor/memory_limit.h"
 
 namespace retnet {
 namespace {
@@ -42,11 +44,55 @@ std::int64_t rounded(std::int64_t bytes) {
   return std::max(step, (bytes + step - 1) / step * step);
 }
 
-using FreeBlocks = std::map<std::int64_t, std::vector<void*>>;  // by size
+/// Free blocks by size. A block is freed in a destructor, where nothing may fail: so there is room in the
+/// list for each block before it is made.
+class FreeBlocks {
+ public:
+  /// Room for one more block of a size.
+  void make_room(std::int64_t size) {
+    List& list = lists_[size];
+    if (list.blocks.capacity() == list.most) list.blocks.reserve(2 * list.most + 8);
+    ++list.most;
+  }
+  /// One block of a size less is to be had.
+  void give_up_room(std::int64_t size) { --lists_.find(size)->second.most; }
+
+  void put(std::int64_t size, void* block) { lists_.find(size)->second.blocks.push_back(block); }
+
+  /// A block of a size, or null where there is none.
+  void* take(std::int64_t size) {
+    const auto found = lists_.find(size);
+    if (found == lists_.end() || found->second.blocks.empty()) return nullptr;
+    void* block = found->second.blocks.back();
+    found->second.blocks.pop_back();
+    return block;
+  }
+
+  /// Takes all blocks: calls `use(size, block)` for each.
+  template <class Use>
+  void take_all(Use&& use) {
+    for (auto& [size, list] : lists_)
+      while (void* block = take(size)) use(size, block);
+  }
+
+ private:
+  struct List {
+    std::vector<void*> blocks;
+    std::size_t most = 0;  ///< blocks that may come
+  };
+  std::map<std::int64_t, List> lists_;
+};
 
 /// The blocks of a graph. Its kernels have their addresses, so until it is gone nobody else may get one: not
 /// those that were taken while it was recorded, and not those that were in use by then, which it may read.
+class Cache;
 struct RecordedBlocks {
+  RecordedBlocks() = default;
+  RecordedBlocks(const RecordedBlocks&) = delete;
+  RecordedBlocks& operator=(const RecordedBlocks&) = delete;
+  ~RecordedBlocks();
+
+  Cache* cache = nullptr;                            ///< whose blocks they are, once it knows of this graph
   std::unordered_set<void*> before;                  ///< in use when the recording began, and since
   std::unordered_set<void*> taken;                   ///< while it was recorded
   FreeBlocks reusable;                               ///< of those taken, free again: for the same graph
@@ -63,26 +109,29 @@ class Cache {
   void* take(std::int64_t bytes) {
     const std::int64_t size = rounded(bytes);
     void* block = reused(size);
-    if (!block) block = allocated(size);
+    MemoryLeft left{INT64_MAX, ""};
+    if (!block) block = allocated(size, left);
     if (!block && !recorded_) {
       release();
-      block = allocated(size);
+      block = allocated(size, left);
     }
-    if (!block)
-      fail("storage", device_ == Device::hip ? "the GPU is out of memory" : "out of memory", ": asked for ",
-           bytes >> 20, " MiB with ", stats().live >> 20,
-           " MiB in use; use a smaller batch, window or model");
-    count(block, size);
+    if (!block) refuse(bytes, left);
+    try {
+      count(block, size);
+    } catch (...) {
+      forget(block, size);
+      throw;
+    }
     if (poison()) on_device("storage", device_, [&](auto exec) { kernels::poison(exec, block, bytes); });
     return block;
   }
 
-  void give_back(void* block, std::int64_t bytes) {
+  void give_back(void* block, std::int64_t bytes) noexcept {
     const std::int64_t size = rounded(bytes);
     const std::lock_guard lock(mutex_);
     stats_.live -= size;
     if (device_ == Device::hip) live_.erase(block);
-    if (!kReuse && graphs_.empty()) return free(block);  // a graph goes on using its blocks
+    if (!kReuse && graphs_.empty()) return free(block, size);  // a graph goes on using its blocks
     stats_.cached += size;
     put(block, size);
   }
@@ -90,10 +139,13 @@ class Cache {
   /// From now on blocks are taken for a graph, until end_recording(). It has them until the result is gone.
   std::shared_ptr<RecordedBlocks> begin_recording() {
     const std::lock_guard lock(mutex_);
-    recorded_ = new RecordedBlocks;
-    recorded_->before = live_;
-    graphs_.push_back(recorded_);
-    return {recorded_, [this](RecordedBlocks* graph) { forget(graph); }};
+    const auto graph = std::make_shared<RecordedBlocks>();
+    graph->before = live_;
+    graph->kept.reserve(live_.size());
+    graphs_.push_back(graph.get());
+    graph->cache = this;
+    recorded_ = graph.get();
+    return graph;
   }
 
   void end_recording() {
@@ -104,9 +156,7 @@ class Cache {
   /// Returns what waits for anybody; graphs keep theirs.
   void release() {
     const std::lock_guard lock(mutex_);
-    for (auto& [size, blocks] : free_)
-      for (void* block : blocks) free(block), stats_.cached -= size;
-    free_.clear();
+    free_.take_all([&](std::int64_t size, void* block) { free(block, size), stats_.cached -= size; });
   }
 
   MemoryStats stats() {
@@ -119,55 +169,84 @@ class Cache {
     stats_.peak = stats_.live;
   }
 
- private:
   void* reused(std::int64_t size) {
     const std::lock_guard lock(mutex_);
-    void* block = recorded_ ? picked(recorded_->reusable, size) : nullptr;
-    if (!block) block = picked(free_, size);
+    void* block = recorded_ ? recorded_->reusable.take(size) : nullptr;
+    if (!block) block = free_.take(size);
     if (block) stats_.cached -= size;
     return block;
   }
 
-  static void* picked(FreeBlocks& blocks, std::int64_t size) {
-    const auto found = blocks.find(size);
-    if (found == blocks.end() || found->second.empty()) return nullptr;
-    void* block = found->second.back();
-    found->second.pop_back();
-    return block;
+  /// A graph is gone: its free blocks are for anybody, or for other graphs that have them too.
+  void forget(RecordedBlocks& graph) noexcept {
+    const std::lock_guard lock(mutex_);
+    graphs_.erase(std::find(graphs_.begin(), graphs_.end(), &graph));
+    for (const auto& [size, block] : graph.kept) put(block, size);
+    graph.reusable.take_all([&](std::int64_t size, void* block) { put(block, size); });
   }
 
+ private:
   /// Puts a free block where it waits: with the graph that has it, or for anybody.
   void put(void* block, std::int64_t size) {
     for (RecordedBlocks* graph : graphs_) {
-      if (graph->taken.count(block) > 0) return graph->reusable[size].push_back(block);
+      if (graph->taken.count(block) > 0) return graph->reusable.put(size, block);
       if (graph->before.erase(block) > 0) return graph->kept.push_back({size, block});
     }
-    free_[size].push_back(block);
+    free_.put(size, block);
   }
 
-  /// A graph is gone: its free blocks are for anybody, or for other graphs that have them too.
-  void forget(RecordedBlocks* graph) {
+  /// A new block, or null where the system does not have it; then `left` is why, as far as it is known.
+  void* allocated(std::int64_t size, MemoryLeft& left) {
+    // The system gives more than there is. It is asked again what there is for every so many bytes.
+    constexpr std::int64_t kUnchecked = 1 << 26;
+    if (device_ == Device::cpu && (unchecked_ += size) >= kUnchecked) {
+      left = memory_left();
+      if (size > left.bytes) return nullptr;
+      unchecked_ = 0;
+    }
+    {
+      const std::lock_guard lock(mutex_);
+      free_.make_room(size);
+    }
+    void* const block =
+        on_device("storage", device_, [&](auto exec) { return kernels::allocate(exec, size); });
+    if (block) return block;
+    if (device_ == Device::cpu) left = memory_left();
     const std::lock_guard lock(mutex_);
-    graphs_.erase(std::find(graphs_.begin(), graphs_.end(), graph));
-    for (const auto& [size, block] : graph->kept) put(block, size);
-    for (const auto& [size, blocks] : graph->reusable)
-      for (void* block : blocks) put(block, size);
-    delete graph;
+    free_.give_up_room(size);
+    return nullptr;
   }
 
-  void* allocated(std::int64_t size) {
-    return on_device("storage", device_, [&](auto exec) { return kernels::allocate(exec, size); });
+  [[noreturn]] void refuse(std::int64_t bytes, const MemoryLeft& left) {
+    const MemorySize asked(bytes), in_use(stats().live), rest(left.bytes);
+    const char* const advice = "use a smaller batch, window or model";
+    if (device_ == Device::hip)
+      throw OutOfMemory("the GPU is out of memory: asked for %s with %s in use; %s", asked.text, in_use.text,
+                        advice);
+    if (left.bytes == INT64_MAX)
+      throw OutOfMemory("out of memory: asked for %s with %s in use; %s", asked.text, in_use.text, advice);
+    throw OutOfMemory("out of memory: asked for %s with %s in use; %s %s; %s", asked.text, in_use.text,
+                      rest.text, left.limit, advice);
   }
 
-  void free(void* block) {
+  void free(void* block, std::int64_t size) {
     on_device("storage", device_, [&](auto exec) { kernels::release(exec, block); });
+    free_.give_up_room(size);
+  }
+
+  /// Returns a block that was taken and not counted.
+  void forget(void* block, std::int64_t size) noexcept {
+    const std::lock_guard lock(mutex_);
+    if (recorded_) recorded_->taken.erase(block);
+    live_.erase(block);
+    free(block, size);
   }
 
   /// Counts a block as in use; not before it is had, so that a refused request leaves no trace in the peak.
   void count(void* block, std::int64_t size) {
     const std::lock_guard lock(mutex_);
     if (device_ == Device::hip) live_.insert(block);
-    if (recorded_) recorded_->taken.insert(block);
+    if (recorded_ && recorded_->taken.insert(block).second) recorded_->reusable.make_room(size);
     stats_.live += size;
     stats_.peak = std::max(stats_.peak, stats_.live);
   }
@@ -175,11 +254,16 @@ class Cache {
   const Device device_;
   std::mutex mutex_;
   FreeBlocks free_;
+  std::atomic<std::int64_t> unchecked_{0};  // bytes from the system since its memory was looked at
   std::unordered_set<void*> live_;       // on a GPU: blocks in use
   std::vector<RecordedBlocks*> graphs_;  // all that there are
   RecordedBlocks* recorded_ = nullptr;   // the one that is being recorded
   MemoryStats stats_;
 };
+
+RecordedBlocks::~RecordedBlocks() {
+  if (cache) cache->forget(*this);
+}
 
 /// Never destroyed, because tensors in static variables may outlive any static object of this file.
 Cache& cache(Device device) {

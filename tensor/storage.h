@@ -14,7 +14,7 @@ namespace retnet {
 /// bytes) while poisoning is on.
 class Storage {
  public:
-  /// @throws Error when the memory cannot be had, saying how much was asked for
+  /// @throws OutOfMemory when the memory cannot be had, saying how much was asked for and what there is
   Storage(std::int64_t bytes, Device device);
   ~Storage();
   Storage(const Storage&) = delete;

@@ -1,10 +1,25 @@
 #include "tensor/tensor.h"
 
+#include <cstdio>
+
 #include "kernels/memory.h"
 #include "tensor/dispatch.h"
 #include "tensor/ops.h"
 
 namespace retnet {
+namespace {
+
+/// The same error in the name of a tensor of a shape, written without memory from the heap.
+[[noreturn]] void throw_for(const Shape& shape, Dtype dtype, const OutOfMemory& error) {
+  char sizes[192] = "";
+  std::size_t at = 0;
+  for (int i = 0; i < shape.rank(); ++i)
+    at += static_cast<std::size_t>(std::snprintf(sizes + at, sizeof sizes - at, i ? ", %lld" : "%lld",
+                                                 static_cast<long long>(shape[i])));
+  throw OutOfMemory("a tensor [%s] %s: %s", sizes, name(dtype), error.what());
+}
+
+}  // namespace
 
 Tensor::Tensor(StoragePtr storage, std::int64_t offset, const Shape& shape, const Strides& strides,
                Dtype dtype)
@@ -18,7 +33,12 @@ Tensor::Tensor(StoragePtr storage, std::int64_t offset, const Shape& shape, cons
 Tensor Tensor::empty(const Shape& shape, Dtype dtype, Device device) {
   const std::int64_t n = count(shape);
   require(n < std::int64_t{1} << 58, "empty", "a tensor of shape ", shape, " is too large for any memory");
-  return {std::make_shared<Storage>(n * size_of(dtype), device), 0, shape, contiguous_strides(shape), dtype};
+  try {
+    return {std::make_shared<Storage>(n * size_of(dtype), device), 0, shape, contiguous_strides(shape),
+            dtype};
+  } catch (const OutOfMemory& error) {
+    throw_for(shape, dtype, error);
+  }
 }
 
 Tensor Tensor::zeros(const Shape& shape, Dtype dtype, Device device) { return full(shape, 0, dtype, device); }

@@ -18,7 +18,7 @@ class Tensor {
  public:
   Tensor() = default;
 
-  /// @name Creation
+  /// @name Creation. @throws OutOfMemory naming the shape
   /// @{
   static Tensor empty(const Shape& shape, Dtype dtype = Dtype::f32,
                       Device device = Device::cpu);  ///< undefined contents

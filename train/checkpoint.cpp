@@ -10,6 +10,7 @@
 #include <iostream>
 #include <iterator>
 #include <map>
+#include <new>
 
 #include "tensor/checksum.h"
 #include "tensor/file.h"
@@ -105,7 +106,10 @@ struct TemporaryFolder {
   std::string path;
   bool keep = false;
   ~TemporaryFolder() {
-    if (!keep) remove_unfinished(path);
+    if (!keep) try {
+        remove_unfinished(path);
+      } catch (const std::bad_alloc&) {  // the next run removes what stays
+      }
   }
 };
 

@@ -4,6 +4,7 @@
 #include "train/checkpoint.h"
 #include "train/commands.h"
 #include "train/evaluate.h"
+#include "train/memory_need.h"
 #include "train/output.h"
 #include "train/settings.h"
 
@@ -58,6 +59,11 @@ int run(const Given& given) {
   require(data.held_out_size() >= 2, "--data", "needs at least 2 bytes to evaluate on, got ",
           data.held_out_size());
   const std::int64_t window = given.window.value_or(trained ? trained->settings.window : 256);
+  if (given.device == Device::cpu) {
+    const std::int64_t tokens = std::min(given.batch * window, data.held_out_size());
+    require_memory("to evaluate " + with_commas(tokens) + " tokens at a time",
+                   evaluation_bytes(model.config(), tokens), "use a smaller --batch or --window");
+  }
   FormOptions form;
   form.form = given.form, form.reference = given.reference;
   const Evaluation result = evaluate(model, data, window, given.batch, form);

@@ -3,6 +3,7 @@
 #include "retnet/compare_forms.h"
 #include "train/checkpoint.h"
 #include "train/commands.h"
+#include "train/memory_need.h"
 #include "train/output.h"
 
 namespace retnet {
@@ -63,6 +64,13 @@ bool verdict(const std::vector<Column>& columns, std::string& line) {
   return true;
 }
 
+// The gradient of the recurrent form needs the state after each step.
+void require_states(const Config& config, const CompareOptions& options, std::int64_t layers) {
+  if (options.device == Device::cpu)
+    require_memory("to keep the states of " + with_commas(options.length) + " steps",
+                   comparison_bytes(config, options, layers), "use a smaller --length or --batch");
+}
+
 std::vector<Column> compare_dtypes(const Given& given, std::string& subject) {
   const CompareOptions& options = given.compare;
   if (given.model.empty()) {
@@ -71,6 +79,7 @@ std::vector<Column> compare_dtypes(const Given& given, std::string& subject) {
     text << "retention on random numbers: " << config.heads << " heads, dk " << config.dk() << ", dv "
          << config.dv();
     subject = text.str();
+    require_states(config, options, 1);
     return {{Dtype::f64, compare_retention(config, Dtype::f64, options)},
             {Dtype::f32, compare_retention(config, Dtype::f32, options)}};
   }
@@ -80,6 +89,7 @@ std::vector<Column> compare_dtypes(const Given& given, std::string& subject) {
   RetNet& model = trained.model;
   model.to(given.compare.device);
   subject = printable(trained.folder) + " on random tokens";
+  require_states(model.config(), options, model.config().layers);
   RetNet f64 = converted(model, Dtype::f64), f32 = converted(model, Dtype::f32);
   return {{Dtype::f64, compare_model(f64, options)}, {Dtype::f32, compare_model(f32, options)}};
 }

@@ -6,6 +6,7 @@
 #include "autograd/gradcheck.h"
 #include "retnet/model.h"
 #include "train/commands.h"
+#include "train/memory_need.h"
 #include "train/output.h"
 #include "train/ways.h"
 
@@ -125,6 +126,10 @@ int run(const Given& given) {
     throw UsageError(error.what());
   }
   require_device(given.device);
+  // Weights and their gradients, in f64.
+  if (given.device == Device::cpu)
+    require_memory("to check " + with_commas(config.parameters()) + " parameters",
+                   16 * static_cast<double>(config.parameters()), "use a smaller model");
   double worst = 0;
   const auto rows = check_model(given, config, worst);
   std::ostringstream out;

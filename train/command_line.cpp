@@ -4,6 +4,7 @@
 
 #include "kernels/parallel.h"
 #include "train/output.h"
+#include "train/threads.h"
 
 namespace retnet {
 namespace {
@@ -91,7 +92,8 @@ void Command::add_threads() {
   option.set = [](const std::string& text) {
     std::int64_t threads = 0;
     parse_field("--threads", text, threads);
-    require(threads >= 1 && threads <= 1024, "--threads", "required 1 .. 1024, got ", threads);
+    require(threads >= 1 && threads <= kMostThreads, "--threads", "required 1 .. ", kMostThreads, ", got ",
+            threads);
     kernels::set_num_threads(static_cast<int>(threads));
   };
   options.push_back(option);

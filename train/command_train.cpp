@@ -1,10 +1,9 @@
-#include <unistd.h>
-
 #include <algorithm>
 #include <iostream>
 #include <memory>
 
 #include "train/commands.h"
+#include "train/memory_need.h"
 #include "train/output.h"
 #include "train/presets.h"
 #include "train/program.h"
@@ -45,17 +44,6 @@ void print_result(const Run& run, const RunResult& result) {
   print(out.str());
 }
 
-// Weights, gradients and two moments, before any activation. The system would give the memory and then end
-// the program.
-void require_memory(const Config& config) {
-  const double needed = 16.0 * static_cast<double>(config.parameters());
-  const double present =
-      static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
-  require(needed <= present, "train", "the config's ", with_commas(config.parameters()), " parameters need ",
-          formatted("%.0f", needed / 0x1p30), " GiB to be trained, this machine has ",
-          formatted("%.0f", present / 0x1p30), " GiB");
-}
-
 int run(const RunRequest& request) {
   require_device(request.device);
   const bool resume = request.resume || request.extend;
@@ -63,7 +51,10 @@ int run(const RunRequest& request) {
   if (resume && !begun)
     std::cerr << "nothing to resume in " << printable(request.folder()) << "; starting anew\n";
   const Run run = plan_run(request, begun);
-  require_memory(run.config);
+  if (run.device == Device::cpu)
+    require_memory("to train the config's " + with_commas(run.config.parameters()) +
+                       " parameters on windows of " + with_commas(run.settings.window) + " tokens",
+                   training_bytes(run.config, run.settings), "use a smaller model, micro-batch or window");
   std::optional<Interrupts> interrupts;
   const RunResult result = train(run, interrupts);
   if (result.interrupted) {

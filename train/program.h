@@ -18,4 +18,7 @@ enum ExitCode {
 /// Runs the command that the arguments (without the program's own name) ask for. Never throws.
 int run_program(const std::vector<std::string>& arguments);
 
+/// main().
+int run_main(int count, char** arguments);
+
 }  // namespace retnet

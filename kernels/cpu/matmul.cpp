@@ -86,8 +86,10 @@ template <class Body>
 void for_each_tile(std::int64_t count, [[maybe_unused]] std::int64_t work, Body&& body) {
 #if defined(_OPENMP)
   if (count * work >= kParallelWork && num_threads() > 1) {
+    FirstError error;
 #pragma omp parallel for schedule(dynamic)
-    for (std::int64_t i = 0; i < count; ++i) body(i);
+    for (std::int64_t i = 0; i < count; ++i) error.run([&] { body(i); });
+    error.rethrow();
     return;
   }
 #endif

@@ -7,6 +7,7 @@
 
 #include "kernels/emulated/hip_runtime.h"
 #include "kernels/exec.h"
+#include "kernels/parallel.h"
 
 thread_local constinit dim3 threadIdx, blockIdx, blockDim, gridDim;
 
@@ -182,23 +183,29 @@ const void* exchange(const void* mine, unsigned lane) { return block().exchange(
 
 void meet_team() { block().wait(State::kWaitsForTeam); }
 
+void check_configuration(const char* kernel, dim3 blocks, dim3 threads) {
+  for (const dim3& size : {blocks, threads})
+    if (size.x == 0 || size.y == 0 || size.z == 0)
+      throw kernels::DeviceError(std::string(kernel) + ": required a launch of at least one thread, got " +
+                                 std::to_string(blocks.x) + " x " + std::to_string(blocks.y) + " x " +
+                                 std::to_string(blocks.z) + " blocks");
+}
+
 void run(const char* kernel, dim3 blocks, dim3 threads, const std::function<void()>& thread) {
   const auto count = static_cast<std::int64_t>(blocks.x) * blocks.y * blocks.z;
   const Order order;
   std::vector<unsigned> numbers(static_cast<std::size_t>(count));
   order.of(0).arrange(numbers);
-  std::string error;
+  kernels::FirstError error;
 #pragma omp parallel for schedule(dynamic) if (count > 1)
-  for (std::int64_t i = 0; i < count; ++i) try {
+  for (std::int64_t i = 0; i < count; ++i)
+    error.run([&] {
       const unsigned b = numbers[static_cast<std::size_t>(i)];
       gridDim = blocks;
       const dim3 at(b % blocks.x, b / blocks.x % blocks.y, b / (blocks.x * blocks.y));
       block().run(kernel, at, threads, order.of(b), thread);
-    } catch (const kernels::DeviceError& e) {
-#pragma omp critical
-      error = e.what();
-    }
-  if (!error.empty()) throw kernels::DeviceError(error);
+    });
+  error.rethrow();
 }
 
 }  // namespace retnet::emulated

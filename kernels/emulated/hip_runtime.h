@@ -98,10 +98,14 @@ void enqueue(hipStream_t stream, std::function<void()> work);
 /// @throws DeviceError if some threads of a block wait for others that have ended or wait elsewhere
 void run(const char* kernel, dim3 blocks, dim3 threads, const std::function<void()>& thread);
 
+/// @throws DeviceError for a launch of no threads, which a GPU's runtime refuses too
+void check_configuration(const char* kernel, dim3 blocks, dim3 threads);
+
 /// What kernel<<<blocks, threads, 0, stream>>>(args...) becomes, with the kernel's name (cmake/EmulateLaunch.cmake).
 template <class Kernel, class... Args>
 void launch(const char* name, dim3 blocks, dim3 threads, std::size_t, hipStream_t stream, Kernel kernel,
             Args... args) {
+  check_configuration(name, blocks, threads);
   enqueue(stream, [=] { run(name, blocks, threads, [&] { kernel(args...); }); });
 }
 

@@ -1,5 +1,5 @@
 /// @file
-/// Counts what comes from the heap, for the loops that promise to take nothing.
+/// Counts what comes from the heap, for the loops that promise to take nothing; and lets it run out.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,17 @@ namespace retnet::test {
 /// memory_stats().
 std::int64_t allocations();
 
-/// False under AddressSanitizer, where they are not counted and the number stays 0.
+/// While it lives, all calls of operator new but the next `count` fail, on every thread: as where memory has
+/// run out.
+class NoMoreAllocations {
+ public:
+  explicit NoMoreAllocations(std::int64_t count);
+  ~NoMoreAllocations();
+  NoMoreAllocations(const NoMoreAllocations&) = delete;
+  NoMoreAllocations& operator=(const NoMoreAllocations&) = delete;
+};
+
+/// False under AddressSanitizer, where they are not counted, the number stays 0, and none fails.
 bool allocations_are_counted();
 
 }  // namespace retnet::test

@@ -46,6 +46,8 @@ std::string error_message(Body&& body) {
     body();
   } catch (const Error& error) {
     return error.what();
+  } catch (const OutOfMemory& error) {
+    return error.what();
   }
   return "no error";
 }

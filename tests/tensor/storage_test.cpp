@@ -112,8 +112,12 @@ TEST_CASE("a request that cannot be met is an error and changes nothing", "[stor
   reset_peak_memory();
   const MemoryStats before = memory_stats();
   const std::string message = error_message([] { Storage(std::int64_t{1} << 60, Device::cpu); });
-  CHECK(message.find("storage: out of memory: asked for 1099511627776 MiB with ") == 0);
-  CHECK(message.find(" MiB in use; use a smaller batch, window or model") != std::string::npos);
+  CHECK(message.find("out of memory: asked for 1.0 EiB with ") == 0);
+  CHECK(message.find("; use a smaller batch, window or model") != std::string::npos);
+  CHECK_THROWS_AS(Storage(std::int64_t{1} << 60, Device::cpu), OutOfMemory);
+  CHECK(error_message([] {
+          Tensor::empty({1 << 20, 1 << 20, 1 << 17}, Dtype::f64);
+        }).find("a tensor [1048576, 1048576, 131072] f64: out of memory: asked for 1.0 EiB with ") == 0);
   CHECK(memory_stats().live == before.live);
   CHECK(memory_stats().peak == before.peak);
 }

@@ -171,7 +171,7 @@ TEST_CASE("Data that cannot be trained on is named, and no run is begun", "[prog
     CHECK(place.problem("train --data data.txt --device hip" + flags, 1, "is not in this build") == "");
   CHECK(place.problem("train --data data.txt --d-model 524288 --key-width 128 --value-width 256 --ffn-width "
                       "524288 --out runs/new",
-                      1, "GiB to be trained") == "");
+                      1, "parameters on windows of 256 tokens takes at least") == "");
   CHECK(place.problem("eval --model runs/good --data missing.txt", 1, "missing.txt") == "");
   CHECK(place.problem("generate --model runs/good --prompt-file empty.txt", 1,
                       "empty.txt: the file is empty") == "");

@@ -1,0 +1,23 @@
+/// @file
+/// The threads that the program computes with: how many, with which stack, and that they can be made.
+#pragma once
+
+namespace retnet {
+
+/// What the runtime of OpenMP reads of the environment before main() and takes on trust: the size of its
+/// threads' stacks. Where it is given, the program begins anew without it, so that a stack too small for the
+/// kernels, or too large to be had, cannot end it. Stacks are at least 1 MiB, the calling thread's too where
+/// `ulimit -s` can be raised.
+/// @param arguments  of main()
+void prepare_process(char** arguments);
+
+/// Brings the number of threads that the environment asks for within what --threads takes, 1 .. kMostThreads.
+inline constexpr int kMostThreads = 1024;
+void bound_threads();
+
+/// Makes the threads that are asked for, so that later there is none to be made: at most kThreadsPerProcessor
+/// for each processor, as more of them only wait for each other, and no more than the system gives.
+inline constexpr int kThreadsPerProcessor = 8;
+void start_threads();
+
+}  // namespace retnet
