@@ -75,6 +75,7 @@ Variable RetNet::forward(const Tensor& tokens, ModelState& state, const ForwardO
 }
 
 Variable RetNet::loss(const Tensor& tokens, const Tensor& targets, const ForwardOptions& options) const {
+  require(tokens.size() > 0, "loss", "needs at least one token to predict, got tokens ", tokens.shape());
   return mean(cross_entropy(forward(tokens, options), targets));
 }
 

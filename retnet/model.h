@@ -33,7 +33,7 @@ class RetNet {
   void to(Device device);
 
   /// Logits for the next token at every position, from the zero state.
-  /// @param tokens  i32 [B, N], each in 0 .. V-1
+  /// @param tokens  i32 [B, N], each in 0 .. V-1; B and N may be 0
   /// @shape [B, N, V]
   Variable forward(const Tensor& tokens, const ForwardOptions& options = {}) const;
 
@@ -44,7 +44,7 @@ class RetNet {
   ModelState initial_state(std::int64_t batch) const;
 
   /// Mean cross-entropy in nats of predicting each target, as a scalar.
-  /// @param targets  i32 [B, N]: the token after each one
+  /// @param targets  i32 [B, N]: the token after each one. @throws Error where there is none
   Variable loss(const Tensor& tokens, const Tensor& targets, const ForwardOptions& options = {}) const;
 
   /// All parameters, in a fixed order, by their checkpoint names: embed.weight, layers.0.q.weight, ...

@@ -127,8 +127,9 @@ Variable MultiScaleRetention::fused(const Variable& x, RetentionState& state,
   for (const Variable& w : {head_weight_, head_bias_})
     if (w.defined()) inputs.push_back(w);
   inputs.push_back(state.S), inputs.push_back(state.z);
+  const std::vector<double> last = detail::last_sums(sums, state.s);
   state = fused_final_state(x, state, s.outputs, N);
-  for (const std::vector<double>& head : sums) state.s.push_back(head.back());
+  state.s = last;
   s.outputs.S = s.outputs.z = Tensor();
   return record("multi_scale_retention", y, inputs,
                 [s, x = x.recipe()](const Tensor& dy) { return gradient(s, x, dy); });

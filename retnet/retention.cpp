@@ -38,7 +38,9 @@ void check_retention(const char* op, const Variable& q, const Variable& k, const
               q.dim(1) == v.dim(1) && q.dim(2) == v.dim(2),
           op, "needs q and k [B, H, N, dk] and v [B, H, N, dv], got ", q.shape(), ", ", k.shape(), " and ",
           v.shape());
-  require(q.dim(2) >= 1, op, "needs at least one step, got ", q.shape());
+  // No sequences and no steps are results without elements; without heads or channels nothing has a meaning.
+  require(q.dim(1) >= 1 && q.dim(3) >= 1 && v.dim(3) >= 1, op,
+          "needs at least one head of at least one channel, got q ", q.shape(), " and v ", v.shape());
   const auto heads = static_cast<std::size_t>(q.dim(1));
   require(options.gamma.size() == heads, op, "got ", heads, " heads in ", q.shape(), " but ",
           options.gamma.size(), " decays");
@@ -68,6 +70,13 @@ Tensor root_of(const std::vector<std::vector<double>>& s, const RetentionOptions
   // All layers ask for the same roots, and to copy them to a GPU takes longer than to compute them.
   thread_local Memo<std::tuple<std::vector<std::vector<double>>, Dtype, Device>, Tensor> memo;
   return memo({s, dtype, device}, [&] { return make_roots(s, dtype, device); });
+}
+
+std::vector<double> last_sums(const std::vector<std::vector<double>>& s, const std::vector<double>& before) {
+  std::vector<double> last = before;
+  for (std::size_t h = 0; h < last.size(); ++h)
+    if (!s[h].empty()) last[h] = s[h].back();
+  return last;
 }
 
 // [score-divisor]

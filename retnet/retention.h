@@ -4,7 +4,8 @@
 /// Sizes: B batch, N length, H heads, dk and dv key and value width of a head, C chunk length.
 /// Queries and keys come already rotated by their absolute positions (rotate_positions()), keys already
 /// divided by sqrt(dk). Every form takes a RetentionState and returns the one after its last step, so a
-/// sequence may be cut anywhere and each piece run in any form.
+/// sequence may be cut anywhere and each piece run in any form. B and N may be 0: after no steps the state is
+/// that before.
 #pragma once
 
 #include <vector>
@@ -101,6 +102,10 @@ void check_retention(const char* op, const Variable& q, const Variable& k, const
 /// @param s  s_n per head: [H][N]
 Tensor root_of(const std::vector<std::vector<double>>& s, const RetentionOptions& options, Dtype dtype,
                Device device);
+
+/// s_n per head after the last step; where there is none, that before the first.
+/// @param s  s_n per head: [H][N]
+std::vector<double> last_sums(const std::vector<std::vector<double>>& s, const std::vector<double>& before);
 
 /// c of @eq{R4}, or no variable when there is no score norm.
 /// @param row_sums  q_n z_n: [B, H, N, 1]

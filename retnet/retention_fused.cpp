@@ -81,7 +81,7 @@ Retained retained(const char* op, const Variable& q, const Variable& k, const Va
                            return retention_grad(in, out, dO, state_gradient);
                          }),
                   detail::final_state(k, v, state, options, out)};
-  for (const std::vector<double>& head : s) result.state.s.push_back(head.back());
+  result.state.s = detail::last_sums(s, state.s);
   return result;
 }
 

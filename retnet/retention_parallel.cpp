@@ -35,7 +35,7 @@ Retained retention_piece(const Variable& q, const Variable& k, const Variable& v
   const Variable k_decayed = mul(k, to_state);                          // [B, H, N, dk]  gamma^(N-1-i) k_i
   next.S = add(mul(prev.S, whole), matmul(k_decayed, v, true, false));  // Eq. (7): S_next
   next.z = add(mul(prev.z, squeeze(whole, -1)), sum(k_decayed, 2));     // Eq. (R2)
-  for (const std::vector<double>& head : s) next.s.push_back(head.back());
+  next.s = last_sums(s, prev.s);
   next.pos = prev.pos + n;
   // [state]
   return {o, next};

@@ -12,6 +12,7 @@ Retained retention_recurrent(const Variable& q, const Variable& k, const Variabl
   const auto heads = static_cast<std::int64_t>(options.gamma.size());
   const Tensor decay = astype(Tensor::from(options.gamma, {heads, 1, 1}), q.dtype()).to(q.device());
   const Variable gamma(decay), gamma_z(squeeze(decay, -1));  // [H, 1, 1] against S, [H, 1] against z
+  if (q.dim(2) == 0) return {matmul(q, state.S), state};     // [B, H, 0, dv]
   const std::vector<Variable> queries = split(q, 2, 1), keys = split(k, 2, 1), values = split(v, 2, 1);
 
   RetentionState at = state;

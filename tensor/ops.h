@@ -186,7 +186,7 @@ Tensor activate_grad(Activation activation, const Tensor& x, const Tensor& dy); 
 /// What it reads: everything that retnet/retention.h says of retention_chunkwise(), with the decays as
 /// tables.
 struct RetentionInputs {
-  Tensor q, k, v;                ///< [B, H, N, dk], the same, [B, H, N, dv]; f32 or f64, rows dense
+  Tensor q, k, v;  ///< [B, H, N, dk], the same, [B, H, N, dv]; f32 or f64, rows dense; B or N may be 0
   Tensor S, z;                   ///< the state before the first step: [B, H, dk, dv] and [B, H, dk]
   Tensor powers;                 ///< gamma^0 .. gamma^C: [H, C+1], where C >= 1 is the length of a chunk
   Tensor root_s;                 ///< sqrt(s_n): [H, N, 1]; undefined: no score norm

@@ -11,6 +11,7 @@ namespace {
 /// Distance between the rows of x, all leading dimensions counted as one; -1 if it is not constant or the
 /// rows are not dense.
 std::int64_t row_distance(const Tensor& x) {
+  if (x.size() == 0) return 0;
   std::int64_t distance = 0, rows = 1;
   bool regular = x.dim(-1) == 1 || x.strides()[x.rank() - 1] == 1;
   for (int d = x.rank() - 2; d >= 0; --d) {
@@ -142,9 +143,12 @@ Tensor product(const Tensor& input, const Tensor& weight, Epilogue&& epilogue) {
 
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& residual) {
   if (!residual.defined()) return product(x, weight, []<class T>(Type<T>) { return kernels::NoEpilogue{}; });
-  require(x.rank() >= 1 && residual.rank() == x.rank() && residual.dim(-1) == weight.dim(0) &&
-              residual.size() * x.dim(-1) == x.size() * weight.dim(0) && residual.dtype() == x.dtype(),
-          "linear", "the residual must have the shape and dtype of the result, got ", residual.shape(), " ",
+  require(x.defined() && weight.defined() && x.rank() >= 1 && weight.rank() == 2, "linear",
+          "needs x [.., in] and W [out, in]");
+  Shape result = x.shape();
+  result[result.rank() - 1] = weight.dim(0);
+  require(residual.shape() == result && residual.dtype() == x.dtype(), "linear",
+          "the residual must have the shape and dtype of the result, got ", residual.shape(), " ",
           residual.dtype(), " for ", x.shape(), " and ", weight.shape());
   require_one_device("linear", {&x, &residual});
   const Tensor r = contiguous(residual);

@@ -22,6 +22,8 @@ Tensor empty_by_step(std::int64_t B, std::int64_t H, std::int64_t N, std::int64_
 
 RetentionInputs prepared(const RetentionInputs& in) {
   const std::int64_t B = in.q.dim(0), H = in.q.dim(1), N = in.q.dim(2), dk = in.q.dim(3), dv = in.v.dim(3);
+  require(H >= 1 && dk >= 1 && dv >= 1, "retention",
+          "needs at least one head of at least one channel, got q ", in.q.shape(), " and v ", in.v.shape());
   require(in.powers.rank() == 2 && (in.powers.dim(1) >= 2 || N == 0), "retention",
           "powers must be [H, C+1] with C >= 1, got ", in.powers.shape());
   const auto need = [](const Tensor& x, const Shape& shape, const char* what) {
@@ -68,6 +70,10 @@ RetentionOutputs run(const char* op, const RetentionInputs& inputs, Kernel kerne
   RetentionOutputs out{empty_by_step(B, H, N, dv, dtype, device), Tensor::empty({B, H, N}, dtype, device),
                        Tensor::empty(in.S.shape(), dtype, device),
                        Tensor::empty(in.z.shape(), dtype, device)};
+  if (B * N == 0) {  // no step: the state stays what it was
+    copy_into(out.S, in.S), copy_into(out.z, in.z);
+    return out;
+  }
   dispatch_real(op, in.q, [&]<class T>(auto exec, Type<T>) {
     kernel(exec, plan<T>(in, out.o), pointers<T>(in),
            kernels::RetentionOutput<T>{out.o.data<T>(), out.row_sums.data<T>(), out.S.data<T>(),
@@ -111,6 +117,10 @@ std::vector<Tensor> retention_grad(const RetentionInputs& inputs, const Retentio
   if (state_gradient)
     dS = Tensor::empty(in.S.shape(), in.S.dtype(), in.S.device()),
     dz = Tensor::empty(in.z.shape(), in.z.dtype(), in.z.device());
+  if (in.q.dim(0) * in.q.dim(2) == 0) {  // no output depends on the state
+    if (state_gradient) fill(dS, 0), fill(dz, 0);
+    return {dq, dk, dv, dS, dz};
+  }
   dispatch_real("retention_grad", in.q, [&]<class T>(auto exec, Type<T>) {
     const kernels::RetentionResults<T> results{out.o.data<T>(), out.row_sums.data<T>(), cotangent.data<T>(),
                                                layout(cotangent)};

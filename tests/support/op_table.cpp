@@ -1,6 +1,7 @@
 #include "tests/support/op_table.h"
 
 #include <regex>
+#include <set>
 
 namespace retnet::test {
 namespace {
@@ -49,6 +50,35 @@ std::vector<std::string> declarations_in(const std::string& header_text) {
 std::vector<std::string> both(const std::string& declaration) {
   const std::regex x("\\bX\\b");
   return {std::regex_replace(declaration, x, "Variable"), std::regex_replace(declaration, x, "Tensor")};
+}
+
+std::vector<Case> empty_cases(const Operation& op) {
+  constexpr std::int64_t kSize = 7;  // which no case has for another reason
+  std::vector<Case> result;
+  // Sets to 0 what `empties(input, dimension, extent)` says, unless that is nothing.
+  const auto add = [&](const Case& shapes, auto&& empties) {
+    Case changed = shapes;
+    bool any = false;
+    for (std::size_t i = 0; i < changed.size(); ++i)
+      for (int d = 0; d < changed[i].shape.rank(); ++d) {
+        if (!empties(i, d, shapes[i].shape[d])) continue;
+        changed[i].shape[d] = 0;
+        any = true;
+      }
+    if (any) result.push_back(changed);
+  };
+  for (const Case& shapes : op.cases(std::max(op.smallest, kSize))) {
+    std::set<std::int64_t> extents;
+    for (std::size_t i = 0; i < shapes.size(); ++i)
+      for (int d = 0; d < shapes[i].shape.rank(); ++d) {
+        extents.insert(shapes[i].shape[d]);
+        add(shapes,
+            [&](std::size_t input, int dimension, std::int64_t) { return input == i && dimension == d; });
+      }
+    for (const std::int64_t extent : extents)
+      add(shapes, [&](std::size_t, int, std::int64_t size) { return size == extent; });
+  }
+  return result;
 }
 
 Operation value_only(const std::string& name, const std::vector<std::string>& declared,

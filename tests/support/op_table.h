@@ -39,6 +39,11 @@ struct Operation {
   bool smooth = true;            ///< false: rounds its input, so central differences say nothing
 };
 
+/// The cases of an operation in which something is empty: of each of its cases, every extent of every input
+/// set to 0 in turn, and all the extents that are equal together, since those of several inputs often have to
+/// be. Not all of them are shapes that the operation takes.
+std::vector<Case> empty_cases(const Operation& op);
+
 /// The whole table, built once.
 const std::vector<Operation>& operations();
 

@@ -22,7 +22,7 @@ void add_reshapes(std::vector<Operation>& table) {
         return reshape(in[0], {3, -1, 2});
       },
       [](const std::vector<Array>& in) {
-        return Array{{3, in[0].shape[1], 2}, in[0].values};
+        return Array{{3, elements(in[0].shape) / 6, 2}, in[0].values};
       }));
   table.push_back(differentiable(
       "unsqueeze", "unsqueeze(X, int)",
@@ -31,7 +31,7 @@ void add_reshapes(std::vector<Operation>& table) {
       },
       [](const auto& in) { return unsqueeze(unsqueeze(in[0], 1), -1); },
       [](const std::vector<Array>& in) {
-        return Array{{2, 1, in[0].shape[1], 1}, in[0].values};
+        return Array{{in[0].shape[0], 1, in[0].shape[1], 1}, in[0].values};
       }));
   table.push_back(differentiable(
       "squeeze", "squeeze(X, int)",
@@ -40,7 +40,7 @@ void add_reshapes(std::vector<Operation>& table) {
       },
       [](const auto& in) { return squeeze(squeeze(in[0], -2), 0); },
       [](const std::vector<Array>& in) {
-        return Array{{in[0].shape[1], 2}, in[0].values};
+        return Array{{in[0].shape[1], in[0].shape[3]}, in[0].values};
       }));
 }
 
@@ -50,13 +50,15 @@ void add_reorderings(std::vector<Operation>& table) {
       "transpose the last two", "transpose(X, int, int)", three,
       [](const auto& in) { return transpose(in[0]); },
       [](const std::vector<Array>& in) {
-        return moved(in[0], {2, 3, in[0].shape[1]}, [](const Index& i) { return Index{i[0], i[2], i[1]}; });
+        const Shape& s = in[0].shape;
+        return moved(in[0], {s[0], s[2], s[1]}, [](const Index& i) { return Index{i[0], i[2], i[1]}; });
       }));
   table.push_back(differentiable(
       "transpose the first and last", "transpose(X, int, int)", three,
       [](const auto& in) { return transpose(in[0], 0, -1); },
       [](const std::vector<Array>& in) {
-        return moved(in[0], {3, in[0].shape[1], 2}, [](const Index& i) { return Index{i[2], i[1], i[0]}; });
+        const Shape& s = in[0].shape;
+        return moved(in[0], {s[2], s[1], s[0]}, [](const Index& i) { return Index{i[2], i[1], i[0]}; });
       }));
   // A cyclic order, because one that is its own inverse would not notice a rule that forgets to invert it.
   table.push_back(differentiable(
@@ -65,7 +67,8 @@ void add_reorderings(std::vector<Operation>& table) {
         return permute(in[0], {1, -1, 0});
       },
       [](const std::vector<Array>& in) {
-        return moved(in[0], {in[0].shape[1], 3, 2}, [](const Index& i) { return Index{i[2], i[0], i[1]}; });
+        const Shape& s = in[0].shape;
+        return moved(in[0], {s[1], s[2], s[0]}, [](const Index& i) { return Index{i[2], i[0], i[1]}; });
       }));
   table.push_back(differentiable(
       "broadcast_to", "broadcast_to(X, Shape)",
@@ -99,7 +102,9 @@ void add_parts(std::vector<Operation>& table) {
       },
       [](const auto& in) { return select(in[0], -2, 2); },
       [](const std::vector<Array>& in) {
-        return moved(in[0], {2, in[0].shape[2]}, [](const Index& i) { return Index{i[0], 2, i[1]}; });
+        return moved(in[0], {in[0].shape[0], in[0].shape[2]}, [](const Index& i) {
+          return Index{i[0], 2, i[1]};
+        });
       }));
 }
 
