@@ -6,8 +6,9 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdio>
+#include <cstdlib>
 #include <system_error>
+#include <utility>
 
 #include "tensor/error.h"
 #include "tensor/text.h"
@@ -18,17 +19,30 @@ namespace {
 // Some systems refuse a single read or write of 2 GiB or more.
 constexpr std::int64_t kLargestTransfer = std::int64_t{1} << 30;
 
-[[noreturn]] void fail_system(const std::string& path, const char* what, int error) {
-  fail(printable(path).c_str(), what, ": ", std::generic_category().message(error));
-}
-
 std::string parent_folder(const std::string& path) {
   const std::size_t slash = path.rfind('/');
   if (slash == std::string::npos) return ".";
   return slash == 0 ? "/" : path.substr(0, slash);
 }
 
+/// @param path  what messages call the file
+void write_at(int descriptor, const std::string& path, std::int64_t offset, const void* bytes,
+              std::int64_t count) {
+  const char* const from = static_cast<const char*>(bytes);
+  for (std::int64_t done = 0; done < count;) {
+    const auto part = static_cast<std::size_t>(std::min(count - done, kLargestTransfer));
+    const ssize_t put = ::pwrite(descriptor, from + done, part, offset + done);
+    if (put < 0 && errno == EINTR) continue;
+    if (put <= 0) fail_system(path, "cannot write", put < 0 ? errno : EIO);
+    done += put;
+  }
+}
+
 }  // namespace
+
+void fail_system(const std::string& path, const char* what, int error) {
+  fail(printable(path).c_str(), what, ": ", std::generic_category().message(error));
+}
 
 InputFile::InputFile(const std::string& path) : path_(path) {
   // O_NONBLOCK: opening a named pipe would otherwise wait for somebody to write to it.
@@ -63,9 +77,11 @@ std::int64_t InputFile::read_some(std::int64_t offset, void* bytes, std::int64_t
 }
 
 void InputFile::read(std::int64_t offset, void* bytes, std::int64_t count) const {
-  const std::int64_t got = read_some(offset, bytes, count);
-  require(got == count, printable(path_).c_str(), "cannot read ", count, " bytes at byte ", offset,
-          ": the file ends at ", offset + got, "; was it truncated meanwhile?");
+  if (read_some(offset, bytes, count) == count) return;
+  struct stat status {};
+  if (::fstat(descriptor_, &status) != 0) fail_system(path_, "cannot read", errno);
+  fail(printable(path_).c_str(), "cannot read ", count, " bytes at byte ", offset, ": the file ends at ",
+       status.st_size, "; was it truncated meanwhile?");
 }
 
 AtomicFile::AtomicFile(const std::string& path) : path_(path) {
@@ -89,31 +105,26 @@ AtomicFile::~AtomicFile() {
   if (!renamed_) ::unlink(temporary_.c_str());
 }
 
-void AtomicFile::write_at(std::int64_t offset, const char* bytes, std::int64_t count) {
-  require(descriptor_ >= 0, printable(path_).c_str(), "cannot write: the file is committed already");
-  for (std::int64_t done = 0; done < count;) {
-    const auto part = static_cast<std::size_t>(std::min(count - done, kLargestTransfer));
-    const ssize_t put = ::pwrite(descriptor_, bytes + done, part, offset + done);
-    if (put < 0 && errno == EINTR) continue;
-    if (put <= 0) fail_system(path_, "cannot write", put < 0 ? errno : EIO);
-    done += put;
-  }
-}
-
 void AtomicFile::write(const void* bytes, std::int64_t count) {
-  write_at(written_, static_cast<const char*>(bytes), count);
+  require_open();
+  write_at(descriptor_, path_, written_, bytes, count);
   written_ += count;
 }
 
 void AtomicFile::overwrite(std::int64_t offset, std::string_view bytes) {
+  require_open();
   const auto count = static_cast<std::int64_t>(bytes.size());
   require(offset >= 0 && count <= written_ - offset, printable(path_).c_str(), "cannot overwrite ", count,
           " bytes at byte ", offset, " of ", written_);
-  write_at(offset, bytes.data(), count);
+  write_at(descriptor_, path_, offset, bytes.data(), count);
 }
 
-void AtomicFile::commit() {
+void AtomicFile::require_open() const {
   require(descriptor_ >= 0, printable(path_).c_str(), "cannot write: the file is committed already");
+}
+
+void AtomicFile::commit_as(const std::string& path) {
+  require_open();
   // Without fsync before the rename, a loss of power may leave the new name on an empty file.
   int result = 0;
   do result = ::fsync(descriptor_);
@@ -122,9 +133,32 @@ void AtomicFile::commit() {
   const int closed = ::close(descriptor_);
   descriptor_ = -1;
   if (closed != 0 && errno != EINTR) fail_system(path_, "cannot write (close)", errno);
-  if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail_system(path_, "cannot write (rename)", errno);
+  if (::rename(temporary_.c_str(), path.c_str()) != 0) fail_system(path, "cannot write (rename)", errno);
   renamed_ = true;
-  fsync_directory(parent_folder(path_));
+  fsync_directory(parent_folder(path));
+}
+
+ScratchFile::ScratchFile() {
+  const char* const wanted = std::getenv("TMPDIR");
+  folder_ = wanted != nullptr && *wanted != '\0' ? wanted : "/tmp";
+  std::string name = folder_ + "/retnet-XXXXXX";
+  descriptor_ = ::mkostemp(name.data(), O_CLOEXEC);
+  if (descriptor_ < 0) fail_system(folder_, "cannot write a temporary file", errno);
+  ::unlink(name.c_str());
+}
+
+ScratchFile::~ScratchFile() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+void ScratchFile::write(const void* bytes, std::int64_t count) {
+  write_at(descriptor_, folder_, written_, bytes, count);
+  written_ += count;
+}
+
+std::shared_ptr<const InputFile> ScratchFile::finish() {
+  const std::string name = "temporary file in " + folder_;
+  return std::shared_ptr<const InputFile>(new InputFile(name, std::exchange(descriptor_, -1), written_));
 }
 
 std::string read_file(const std::string& path) {

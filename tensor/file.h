@@ -4,13 +4,18 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 
 namespace retnet {
 
+/// @throws Error "PATH: WHAT: REASON", with the reason that the system gives for an errno
+[[noreturn]] void fail_system(const std::string& path, const char* what, int error);
+
 /// A regular file open for reading at any offset. Nothing is mapped: a mapped file that somebody truncates
-/// kills its reader, a short read is an Error.
+/// kills its reader, a short read is an Error. A file that is renamed, removed or replaced by another one
+/// stays readable for who has it open.
 class InputFile {
  public:
   /// @throws Error when the file is missing, unreadable, a directory, or no regular file (a pipe, a device)
@@ -28,6 +33,10 @@ class InputFile {
   void read(std::int64_t offset, void* bytes, std::int64_t count) const;
 
  private:
+  friend class ScratchFile;
+  InputFile(const std::string& path, int descriptor, std::int64_t size)
+      : path_(path), size_(size), descriptor_(descriptor) {}
+
   std::string path_;
   std::int64_t size_ = 0;
   int descriptor_ = -1;
@@ -54,15 +63,40 @@ class AtomicFile {
   /// fsync, close, rename, fsync of the folder; once. @throws Error in the name of the first that fails. The
   /// old file is then still in place, unless it was the last step: the new file is in place, but may not
   /// survive a loss of power.
-  void commit();
+  void commit() { commit_as(path_); }
+  /// The same under another name in the same folder, for a file that is named after what it holds.
+  void commit_as(const std::string& path);
+  /// The name that the file has before commit().
+  const std::string& temporary() const { return temporary_; }
 
  private:
-  void write_at(std::int64_t offset, const char* bytes, std::int64_t count);
+  void require_open() const;
 
   std::string path_, temporary_;
   std::int64_t written_ = 0;
   int descriptor_ = -1;
   bool renamed_ = false;
+};
+
+/// Writes what is read again by nobody but this process: a file in the system's folder for temporary files
+/// (TMPDIR, or /tmp) that has no name, and so is gone with the process, however that ends.
+class ScratchFile {
+ public:
+  /// @throws Error naming the folder when no file can be created there
+  ScratchFile();
+  ~ScratchFile();
+  ScratchFile(const ScratchFile&) = delete;
+  ScratchFile& operator=(const ScratchFile&) = delete;
+
+  /// Appends. @throws Error naming the folder when writing fails: a full disk, say
+  void write(const void* bytes, std::int64_t count);
+  /// Everything written, for reading; nothing can be written any more.
+  std::shared_ptr<const InputFile> finish();
+
+ private:
+  std::string folder_;
+  std::int64_t written_ = 0;
+  int descriptor_ = -1;
 };
 
 /// The whole file. @throws Error as InputFile does

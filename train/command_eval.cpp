@@ -1,3 +1,6 @@
+#include <unistd.h>
+
+#include <iostream>
 #include <memory>
 #include <optional>
 
@@ -6,6 +9,7 @@
 #include "train/evaluate.h"
 #include "train/memory_need.h"
 #include "train/output.h"
+#include "train/run_text.h"
 #include "train/settings.h"
 
 namespace retnet {
@@ -24,20 +28,17 @@ struct Given {
 
 // The text to evaluate. Of the text it was trained on, the model has not seen the held-out part only; of
 // another, nothing.
-Dataset read_data(const Given& given, const std::optional<TrainerState>& trained) {
-  const auto same = [&](const Dataset& data) {
-    return trained && data.hash() == trained->data_hash && data.size() == trained->data_size;
-  };
+Dataset read_data(const Given& given, const std::string& folder, const std::optional<TrainerState>& trained) {
+  const Watch watch{&std::cerr, ::isatty(STDERR_FILENO) == 1};
   if (given.data.empty()) {
     if (!trained)
       throw UsageError("--data is required: the model's folder does not say what it was trained on");
-    Dataset data(trained->data, given.held_out.value_or(trained->settings.held_out));
-    require(same(data), "--model", "the text it was trained on has changed since; name the text with --data");
-    return data;
+    return {find_text(folder, *trained, watch).text, given.held_out.value_or(trained->settings.held_out)};
   }
-  Dataset data(given.data, 1);
-  if (given.held_out) return Dataset(given.data, *given.held_out);
-  return same(data) ? Dataset(given.data, trained->settings.held_out) : data;
+  const Corpus text(given.data, watch);
+  // The sizes first: to compare the bytes, all of them must be read.
+  const bool same = trained && text.size() == trained->data_size && text.hash(watch) == trained->data_hash;
+  return {text, given.held_out.value_or(same ? trained->settings.held_out : 1)};
 }
 
 int run(const Given& given) {
@@ -50,12 +51,13 @@ int run(const Given& given) {
   check("--batch", given.batch, 1 << 20);
   if (given.held_out && !(*given.held_out > 0 && *given.held_out <= 1))
     throw UsageError("--held-out must be in (0, 1]");
+  require_standard_input_once(given.data);
   require_device(given.device);
   TrainedModel loaded = load_trained(given.model);
   RetNet& model = loaded.model;
   model.to(given.device);
   const std::optional<TrainerState>& trained = loaded.state;
-  const Dataset data = read_data(given, trained);
+  const Dataset data = read_data(given, loaded.folder, trained);
   require(data.held_out_size() >= 2, "--data", "needs at least 2 bytes to evaluate on, got ",
           data.held_out_size());
   const std::int64_t window = given.window.value_or(trained ? trained->settings.window : 256);
@@ -96,7 +98,8 @@ Command eval_command() {
   command.examples = {"retnet eval --model runs/tiny",
                       "retnet eval --model runs/tiny --data other.txt --window 1024"};
   command.add("--model", "DIR", given->model, "a run or a checkpoint").required = true;
-  Option data{"--data", "FILE", "text to predict; repeat it for several files", "what it was trained on", {}};
+  Option data{
+      "--data", "FILE ..", "text to predict: files, or - for standard input", "what it was trained on", {}};
   data.set = [given](const std::string& text) { given->data.push_back(text); };
   data.repeatable = true;
   command.options.push_back(data);

@@ -1,7 +1,7 @@
 #include <memory>
 
 #include "retnet/generate.h"
-#include "tensor/file.h"
+#include "tensor/stream.h"
 #include "tensor/text.h"
 #include "train/checkpoint.h"
 #include "train/commands.h"
@@ -18,6 +18,8 @@ struct Given {
   std::int64_t seed = 1, tokens = 400;
   Device device = Device::cpu;
 };
+
+constexpr std::int64_t kMostPrompt = std::int64_t{1} << 30;  // bytes; each takes five while it is read
 
 void check(Given& given) {
   given.sampling.seed = static_cast<std::uint64_t>(given.seed);
@@ -40,8 +42,9 @@ void check(Given& given) {
 int run(Given& given) {
   check(given);
   require_device(given.device);
-  const std::string text = given.prompt_file.empty() ? given.prompt : read_file(given.prompt_file);
-  require(!text.empty(), printable(given.prompt_file).c_str(),
+  const std::string text =
+      given.prompt_file.empty() ? given.prompt : read_input(given.prompt_file, kMostPrompt);
+  require(!text.empty(), input_name(given.prompt_file).c_str(),
           "the file is empty; a prompt needs at least one byte");
   RetNet model = load_trained(given.model).model;
   require(model.config().vocab == 256, "--model", "its tokens are not bytes: the config's vocab is ",
@@ -54,7 +57,7 @@ int run(Given& given) {
     print(decode({token}));
     return true;
   };
-  generate(model, encode(text).to_vector<std::int32_t>(), given.tokens, given.sampling, emit, given.decoder);
+  generate(model, tokens_of(text), given.tokens, given.sampling, emit, given.decoder);
   print("\n");
   return 0;
 }
@@ -73,7 +76,7 @@ Command generate_command() {
                       "retnet generate --model runs/first --prompt \"The \" --temperature 0"};
   command.add("--model", "DIR", given->model, "a run or a checkpoint").required = true;
   command.add("--prompt", "TEXT", given->prompt, "what to continue");
-  command.add("--prompt-file", "FILE", given->prompt_file, "the same, from a file");
+  command.add("--prompt-file", "FILE", given->prompt_file, "the same, from a file, or - for standard input");
   command.add("--tokens", "N", given->tokens, "bytes to write");
   command.add("--temperature", "X", given->sampling.temperature,
               "divides the logits; 0 takes the most likely byte");

@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 
 #include "kernels/parallel.h"
+#include "tensor/stream.h"
 #include "train/output.h"
 #include "train/threads.h"
 
@@ -35,6 +36,23 @@ std::string unexpected(const Command& command, const std::string& argument) {
   const std::string nearest = did_you_mean(name, names(command));
   return "unknown flag " + shown +
          (nearest.empty() ? "; retnet " + command.name + " --help lists them" : nearest);
+}
+
+// `--data a.txt b.txt --quiet`, as a shell makes it of `--data *.txt --quiet`, with the flag before each
+// value. What begins with a dash is a flag; a lone dash is standard input.
+std::vector<std::string> one_value_each(const Command& command, const std::vector<std::string>& arguments) {
+  std::vector<std::string> expanded;
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    const std::size_t equals = arguments[i].find('=');
+    const Option* option = find(command, arguments[i].substr(0, equals));
+    expanded.push_back(arguments[i]);
+    if (option == nullptr || option->value.empty()) continue;
+    if (equals == std::string::npos && i + 1 < arguments.size()) expanded.push_back(arguments[++i]);
+    if (!option->repeatable) continue;
+    for (; i + 1 < arguments.size() && (!arguments[i + 1].starts_with('-') || arguments[i + 1] == "-"); ++i)
+      expanded.insert(expanded.end(), {option->name, arguments[i + 1]});
+  }
+  return expanded;
 }
 
 // A flag where the value of another should be is a forgotten value. The parser would take it for the value.
@@ -99,7 +117,13 @@ void Command::add_threads() {
   options.push_back(option);
 }
 
-bool parse(const Command& command, const std::vector<std::string>& arguments) {
+void require_standard_input_once(const std::vector<std::string>& inputs) {
+  if (std::count_if(inputs.begin(), inputs.end(), is_standard_input) > 1)
+    throw UsageError("standard input can be read only once; give a file in place of one of them");
+}
+
+bool parse(const Command& command, const std::vector<std::string>& given) {
+  const std::vector<std::string> arguments = one_value_each(command, given);
   CLI::App app;
   app.set_help_flag("-h,--help");
   app.allow_extras();  // and say ourselves what is wrong with them

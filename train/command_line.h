@@ -24,7 +24,8 @@ struct Option {
   std::string help;      ///< one sentence without a full stop
   std::string fallback;  ///< value when it is not given, for help; "": none worth saying
   std::function<void(const std::string&)> set;  ///< called for each time it is given; throws Error
-  bool required = false, repeatable = false;
+  bool required = false;
+  bool repeatable = false;  ///< several values, after one flag too: `--data a.txt b.txt`
   std::string group = "options";
 };
 
@@ -71,6 +72,9 @@ std::string flag_name(const std::string& key);
 /// Reads the arguments after the command's name into its fields. Returns false when help was asked for.
 /// @throws UsageError naming the flag, and the nearest one for a flag that does not exist
 bool parse(const Command& command, const std::vector<std::string>& arguments);
+
+/// @throws UsageError when two of these inputs are standard input, which can be read only once
+void require_standard_input_once(const std::vector<std::string>& inputs);
 
 /// Help of a command: usage, flags in groups with their defaults, examples.
 std::string help_text(const Command& command);

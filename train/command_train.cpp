@@ -46,6 +46,9 @@ void print_result(const Run& run, const RunResult& result) {
 
 int run(const RunRequest& request) {
   require_device(request.device);
+  std::vector<std::string> inputs = request.data;
+  if (!request.config_file.empty()) inputs.push_back(request.config_file);
+  require_standard_input_once(inputs);
   const bool resume = request.resume || request.extend;
   const std::optional<BegunRun> begun = resume ? begun_run(request.folder()) : std::nullopt;
   if (resume && !begun)
@@ -109,10 +112,11 @@ Command train_command() {
                       "retnet train --out runs/book --resume",
                       "retnet train --out runs/book --extend --steps 6000",
                       "retnet train --init-from runs/book --data mine.txt --out runs/mine",
-                      "retnet train --data a.txt --data b.txt --d-model 192 --heads 6 --key-width 192"};
+                      "retnet train --data a.txt b.txt --d-model 192 --heads 6 --key-width 192",
+                      "zcat texts.gz | retnet train --data - --out runs/texts"};
   Option data{"--data",
-              "FILE",
-              "text to learn from; repeat it for several files",
+              "FILE ..",
+              "text to learn from: files, or - for standard input",
               "bundled: this project's book and source",
               {}};
   data.set = [given](const std::string& text) { given->data.push_back(text); };

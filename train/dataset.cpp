@@ -1,31 +1,12 @@
 #include "train/dataset.h"
 
 #include <algorithm>
+#include <utility>
 
-#include "tensor/file.h"
-#include "tensor/text.h"
-#include "train/bundled_text.h"
 #include "train/streams.h"
 
 namespace retnet {
 namespace {
-
-std::uint64_t fnv1a(const std::string& bytes) {
-  std::uint64_t hash = 0xcbf29ce484222325ull;
-  for (const char byte : bytes) hash = (hash ^ static_cast<unsigned char>(byte)) * 0x100000001b3ull;
-  return hash;
-}
-
-std::string read_text(const std::string& path) {
-  if (path == "bundled") {
-    std::string text(bundled_text());
-    require(!text.empty(), "bundled", "this program was built without a text inside; give a file");
-    return text;
-  }
-  std::string text = read_file(path);
-  require(!text.empty(), printable(path).c_str(), "the file is empty; give one with text to learn from");
-  return text;
-}
 
 std::int32_t token(char byte) { return static_cast<unsigned char>(byte); }
 
@@ -43,31 +24,28 @@ std::int64_t scaled(std::uint64_t bits, std::int64_t below) {
 }
 
 /// Windows that begin at the given bytes, each with the byte after every one of its bytes as the target.
-Batch windows_at(const std::string& bytes, const std::vector<std::int64_t>& begins, std::int64_t window) {
+Batch windows_at(const Corpus& text, const std::vector<std::int64_t>& begins, std::int64_t window) {
   std::vector<std::int32_t> tokens, targets;
   tokens.reserve(begins.size() * static_cast<std::size_t>(window));
   targets.reserve(begins.size() * static_cast<std::size_t>(window));
-  for (const std::int64_t begin : begins)
-    for (std::int64_t i = begin; i < begin + window; ++i) {
-      tokens.push_back(token(bytes[static_cast<std::size_t>(i)]));
-      targets.push_back(token(bytes[static_cast<std::size_t>(i + 1)]));
+  std::string bytes(static_cast<std::size_t>(window) + 1, '\0');
+  for (const std::int64_t begin : begins) {
+    text.read(begin, bytes.data(), window + 1);
+    for (std::size_t i = 0; i + 1 < bytes.size(); ++i) {
+      tokens.push_back(token(bytes[i]));
+      targets.push_back(token(bytes[i + 1]));
     }
+  }
   const Shape shape{static_cast<std::int64_t>(begins.size()), window};
   return {Tensor::from(tokens, shape), Tensor::from(targets, shape)};
 }
 
 }  // namespace
 
-Dataset::Dataset(const std::vector<std::string>& files, double held_out) {
-  require(!files.empty(), "data", "needs at least one file, or \"bundled\"");
+Dataset::Dataset(Corpus text, double held_out) : text_(std::move(text)), wants_held_out_(held_out > 0) {
   require(held_out >= 0 && held_out <= 1, "data", "the fraction held out must be in [0, 1], got ", held_out);
-  for (const std::string& file : files) bytes_ += read_text(file);
   train_size_ = size() - static_cast<std::int64_t>(static_cast<double>(size()) * held_out);
-  wants_held_out_ = held_out > 0;
-  hash_ = fnv1a(bytes_);
 }
-
-std::int64_t Dataset::size() const { return static_cast<std::int64_t>(bytes_.size()); }
 
 void Dataset::require_window(std::int64_t window) const {
   const bool fits = train_size() > window && (!wants_held_out_ || held_out_size() > window);
@@ -87,7 +65,7 @@ Batch Dataset::train_batch(std::int64_t batch, std::int64_t window, std::int64_t
     const std::uint64_t high = kernels::random_bits(key, i), low = kernels::random_bits(key, i + 1);
     begins.push_back(scaled(high << 32 | low, train_size() - window));
   }
-  return windows_at(bytes_, begins, window);
+  return windows_at(text_, begins, window);
 }
 
 std::int64_t Dataset::held_out_windows(std::int64_t window) const {
@@ -108,13 +86,17 @@ Batch Dataset::held_out_batch(const std::vector<std::int64_t>& windows, std::int
     require(held_out_length(i, window) == length, "data", "the shorter last window needs a batch of its own");
     begins.push_back(train_size() + i * window);
   }
-  return windows_at(bytes_, begins, length);
+  return windows_at(text_, begins, length);
+}
+
+std::vector<std::int32_t> tokens_of(const std::string& text) {
+  std::vector<std::int32_t> tokens(text.size());
+  std::transform(text.begin(), text.end(), tokens.begin(), token);
+  return tokens;
 }
 
 Tensor encode(const std::string& text) {
-  std::vector<std::int32_t> tokens;
-  for (const char byte : text) tokens.push_back(token(byte));
-  return Tensor::from(tokens, {1, static_cast<std::int64_t>(tokens.size())});
+  return Tensor::from(tokens_of(text), {1, static_cast<std::int64_t>(text.size())});
 }
 
 std::string decode(const std::vector<std::int32_t>& tokens) {

@@ -1,11 +1,12 @@
 /// @file
-/// Bytes as tokens: files, the text that comes with the program, and windows drawn from them.
+/// Bytes as tokens, and windows drawn from them.
 #pragma once
 
 #include <string>
 #include <vector>
 
 #include "tensor/ops.h"
+#include "train/corpus.h"
 
 namespace retnet {
 
@@ -14,18 +15,22 @@ struct Batch {
   Tensor tokens, targets;
 };
 
-/// A text as bytes, split into a part to train on and, at the end, a held-out part.
+/// A text as bytes, split into a part to train on and, at the end, a held-out part. Windows are read from the
+/// files when they are asked for: any call that returns a Batch throws Error when a file has become shorter.
 class Dataset {
  public:
-  /// @param files     read one after the other; "bundled" stands for the text inside the program
+  Dataset() = default;  ///< no text
   /// @param held_out  fraction at the end that is held out, in [0, 1]; 1 is for evaluation alone
-  /// @throws Error naming the file that is missing, unreadable, a directory or empty
-  Dataset(const std::vector<std::string>& files, double held_out);
+  Dataset(Corpus text, double held_out);
+  /// @param files  see Corpus
+  Dataset(const std::vector<std::string>& files, double held_out) : Dataset(Corpus(files), held_out) {}
 
-  std::int64_t size() const;                               ///< bytes in all
+  const Corpus& text() const { return text_; }
+  std::int64_t size() const { return text_.size(); }       ///< bytes in all
   std::int64_t train_size() const { return train_size_; }  ///< bytes to train on
   std::int64_t held_out_size() const { return size() - train_size_; }
-  std::uint64_t hash() const { return hash_; }  ///< of the bytes, FNV-1a 64: a checkpoint refuses other data
+  /// Of the bytes: a checkpoint refuses other data. The first call reads them all; see Corpus::hash().
+  std::uint64_t hash(const Watch& watch = {}) const { return text_.hash(watch); }
 
   /// @throws Error naming the sizes unless each part, where it was asked for, holds window + 1 bytes
   void require_window(std::int64_t window) const;
@@ -44,12 +49,13 @@ class Dataset {
   Batch held_out_batch(const std::vector<std::int64_t>& windows, std::int64_t window) const;
 
  private:
-  std::string bytes_;
+  Corpus text_;
   std::int64_t train_size_ = 0;
-  std::uint64_t hash_ = 0;
   bool wants_held_out_ = false;
 };
 
+/// Bytes as tokens.
+std::vector<std::int32_t> tokens_of(const std::string& text);
 /// Bytes as i32 tokens, [1, n], and back.
 Tensor encode(const std::string& text);
 std::string decode(const std::vector<std::int32_t>& tokens);

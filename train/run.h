@@ -30,7 +30,7 @@ struct PlanChange {
 struct Run {
   Config config;
   TrainSettings settings;
-  std::vector<std::string> data;  ///< files; "bundled" is the text inside the program
+  std::vector<std::string> data;  ///< as Corpus takes it; empty with `resume`: the text of the run in `out`
   std::string out;                ///< run directory, created if need be
   bool resume = false;            ///< continue from the newest checkpoint in `out`, if there is one
   bool quiet = false;             ///< no progress on stderr

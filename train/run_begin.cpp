@@ -24,7 +24,7 @@ bool is_part_of_run(const std::string& out, const std::string& path) {
   const fs::path folder = fs::canonical(out, no_folder), file = fs::canonical(path, no_file);
   if (no_folder || no_file) return false;
   const std::string first = file.lexically_relative(folder).begin()->string();
-  return first.starts_with("step-") ||
+  return first.starts_with("step-") || is_kept_text(first) ||
          std::find(std::begin(kRunFiles), std::end(kRunFiles), first) != std::end(kRunFiles);
 }
 
@@ -69,24 +69,29 @@ RetNet load_initial(const Run& run) {
 }
 
 /// Says what overwriting a run removes: everything that it made.
-void announce_removal(const std::string& out) {
+void announce_removal(const std::string& out, const std::vector<std::string>& in_use) {
   std::string names;
   for (const std::int64_t step : checkpoint_steps(out)) names += ", " + checkpoint_folder("", step).substr(1);
   for (const char* file : kRunFiles)
     if (exists(out + "/" + file)) names += std::string(", ") + file;
+  for (const std::string& name : kept_texts(out, in_use)) names += ", " + name;
   if (!names.empty())
     std::cerr << "overwriting the run in " << printable(out) << ": removing " << names.substr(2) << std::endl;
 }
 
-void begin(const Run& run, RetNet& model, Optimizer& optimizer, TrainerState& state) {
+void begin(const Run& run, RetNet& model, Optimizer& optimizer, TrainerState& state,
+           const std::function<void()>& accepted) {
   require_free(run);
   if (run.init_from) {
     model = load_initial(run);
     optimizer = Optimizer(model.parameters());
   }
-  if (run.overwrite) announce_removal(run.out);
+  if (run.overwrite) announce_removal(run.out, state.data);
   remove_leftovers(run.out);
-  if (is_trainer_state(run.out + "/trainer.json")) clear_run(run.out);
+  // A text that was piped may be nowhere else: it goes only when that was asked for.
+  if (is_trainer_state(run.out + "/trainer.json"))
+    clear_run(run.out, run.overwrite ? state.data : kept_texts(run.out, {}));
+  accepted();
   // By its trainer.json a folder is known as that of a run. So it comes first, and again with the checksum.
   save_trainer_state(run.out, state);
   write_json(run.out + "/config.json", to_json(run.config));
@@ -134,13 +139,14 @@ void require_same_run(const BegunRun& begun, const Run& run, const TrainerState&
   if (!run.extend && !changed.items().empty()) refuse(changed.items()[0], begun, run.out);
 }
 
-void begin_or_resume(const Run& run, RetNet& model, Optimizer& optimizer, TrainerState& state) {
+void begin_or_resume(const Run& run, RetNet& model, Optimizer& optimizer, TrainerState& state,
+                     const std::function<void()>& accepted) {
   std::optional<BegunRun> begun;
   if (run.resume) {
     const std::optional<std::string> newest = newest_checkpoint(run.out);
     begun = newest ? load_begun(*newest) : begun_run(run.out);
   }
-  if (!begun || begun->state.step == 0) return begin(run, model, optimizer, state);
+  if (!begun || begun->state.step == 0) return begin(run, model, optimizer, state, accepted);
   require_same_run(*begun, run, state);
   state.step = begun->state.step;
   state.init_from = begun->state.init_from;
@@ -149,6 +155,7 @@ void begin_or_resume(const Run& run, RetNet& model, Optimizer& optimizer, Traine
   optimizer = Optimizer(model.parameters());
   load_optimizer(begun->folder, optimizer);
   remove_leftovers(run.out);
+  accepted();
   const Json changed = changes(begun->state, state);
   if (changed.items().empty()) return;
   state.changes.push_back({state.step, changed});

@@ -3,6 +3,8 @@
 /// first step.
 #pragma once
 
+#include <functional>
+
 #include "train/checkpoint.h"
 #include "train/run.h"
 
@@ -22,8 +24,10 @@ void require_same_config(const Config& own, const Config& given, const std::stri
 void require_same_run(const BegunRun& begun, const Run& run, const TrainerState& state);
 
 /// Begins a run in its folder, or loads the newest checkpoint of the one that goes on there.
-/// @param state  of a trainer that would begin `run`; becomes that of the run
+/// @param state     of a trainer that would begin `run`; becomes that of the run
+/// @param accepted  called when the run is not refused, before anything says that it has begun
 /// @throws Error when `run` is refused; nothing in the folder is then changed
-void begin_or_resume(const Run& run, RetNet& model, Optimizer& optimizer, TrainerState& state);
+void begin_or_resume(const Run& run, RetNet& model, Optimizer& optimizer, TrainerState& state,
+                     const std::function<void()>& accepted);
 
 }  // namespace retnet

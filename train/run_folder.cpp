@@ -148,12 +148,39 @@ void remove_unfinished(const std::string& folder) noexcept {
   }
 }
 
-void clear_run(const std::string& run) {
+std::string kept_text_name(std::uint64_t hash) {
+  char name[48];
+  std::snprintf(name, sizeof name, "data-%016llx.txt", static_cast<unsigned long long>(hash));
+  return name;
+}
+
+bool is_kept_text(const std::string& name) {
+  std::uint64_t hash = 0;
+  if (!name.starts_with("data-")) return false;
+  std::from_chars(name.data() + 5, name.data() + name.size(), hash, 16);
+  return name == kept_text_name(hash);
+}
+
+std::vector<std::string> kept_texts(const std::string& run, const std::vector<std::string>& in_use) {
+  std::vector<std::string> names;
+  for (const std::string& name : names_in(run))
+    if (is_kept_text(name) && std::find(in_use.begin(), in_use.end(), name) == in_use.end())
+      names.push_back(name);
+  return names;
+}
+
+void remove_partial_copies(const std::string& run) {
+  for (const std::string& name : names_in(run))
+    if (is_temporary(name, kTextCopy)) remove_file(run + "/" + name);
+}
+
+void clear_run(const std::string& run, const std::vector<std::string>& in_use) {
   for (const std::int64_t step : checkpoint_steps(run)) {
     const std::string folder = checkpoint_folder(run, step);
     discard(retire_checkpoint(folder), folder);
   }
   for (const char* file : {"log.jsonl", "loss.svg"}) remove_file(run + "/" + file);
+  for (const std::string& name : kept_texts(run, in_use)) remove_file(run + "/" + name);
 }
 
 void create_folder(const std::string& path) {

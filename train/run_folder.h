@@ -11,6 +11,9 @@
 
 namespace retnet {
 
+/// What AtomicFile calls the copy of a text begins so while it is made: ".data.tmp.17.0".
+inline constexpr const char* kTextCopy = ".data";
+
 /// Files of a run, and of each of its checkpoints.
 inline constexpr const char* kRunFiles[] = {"config.json", "trainer.json", "log.jsonl", "loss.svg"};
 inline constexpr const char* kCheckpointFiles[] = {"config.json", "model.safetensors",
@@ -40,9 +43,23 @@ void discard(const std::string& retired, const std::string& home);
 /// possible.
 void remove_unfinished(const std::string& folder) noexcept;
 
-/// Removes the log, the curve and the checkpoints of a run, which it need not have. config.json and
-/// trainer.json, by which a run is known, stay: the next one replaces them.
-void clear_run(const std::string& run);
+/// Removes the log, the curve, the checkpoints and the texts of a run, which it need not have. config.json
+/// and trainer.json, by which a run is known, stay: the next one replaces them.
+/// @param in_use  names of texts that stay
+void clear_run(const std::string& run, const std::vector<std::string>& in_use);
+
+/// The name of a text that is kept in the folder of a run: "data-85944171f73967e8.txt".
+/// @param hash  FNV-1a of its bytes
+std::string kept_text_name(std::uint64_t hash);
+
+/// True for such names.
+bool is_kept_text(const std::string& name);
+
+/// Names of the texts kept in the folder of a run, but for those in use.
+std::vector<std::string> kept_texts(const std::string& run, const std::vector<std::string>& in_use);
+
+/// Removes copies of texts that a crash cut short. Only for who holds the lock.
+void remove_partial_copies(const std::string& run);
 
 /// Creates a folder and those above it, unless they exist, and syncs those that hold their names.
 /// @throws Error saying why it cannot

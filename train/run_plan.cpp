@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <iostream>
 
+#include "tensor/stream.h"
 #include "tensor/text.h"
 #include "train/bundled_text.h"
 #include "train/presets.h"
@@ -10,6 +11,8 @@
 
 namespace retnet {
 namespace {
+
+constexpr std::int64_t kMostConfig = 1 << 20;  // bytes
 
 /// A run, and the names of the fields that somebody gave.
 struct Asked {
@@ -97,7 +100,7 @@ Run go_on(const RunRequest& request, Asked asked, const BegunRun& begun) {
   Run& run = asked.run;
   keep_own(run.config, begun.config, asked);
   keep_own(run.settings, begun.state.settings, asked);
-  if (request.data.empty()) run.data = begun.state.data;
+  if (request.data.empty()) run.data.clear();
   if (!request.init_from.empty()) require_same_weights(request.init_from, begun, run.out);
   run.init_from = begun.state.init_from;
   // Which data were given is seen when they are read.
@@ -133,9 +136,9 @@ Run agreed(const RunRequest& request, const Asked& asked, const std::optional<Be
 }  // namespace
 
 std::vector<std::string> read_config_file(const std::string& path, Run& run) {
-  const std::string source = printable(path);
+  const std::string source = input_name(path);
   Json fields = Json::object(), config = Json::object(), settings = Json::object();
-  collect(read_json(path), source, false, fields);
+  collect(Json::parse(read_input(path, kMostConfig), source), source, false, fields);
   const std::vector<std::string> of_model = field_names(run.config), of_training = field_names(run.settings);
   std::vector<std::string> known = of_model, names;
   known.insert(known.end(), of_training.begin(), of_training.end());

@@ -35,8 +35,8 @@ struct RunRequest {
 /// `begun`'s run or not the weights' model
 Run plan_run(const RunRequest& request, const std::optional<BegunRun>& begun);
 
-/// Reads a file of fields of the model and of the training into a run. They stand side by side, or in two
-/// objects "config" and "settings". @returns their names
+/// Reads a file of fields of the model and of the training, or a stream (see read_input()), into a run. They
+/// stand side by side, or in two objects "config" and "settings". @returns their names
 /// @throws Error naming the file for an unknown name, offering the nearest, or for a value that does not fit
 std::vector<std::string> read_config_file(const std::string& path, Run& run);
 

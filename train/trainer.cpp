@@ -2,32 +2,42 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <iostream>
 #include <memory>
+#include <optional>
 
 #include "tensor/file.h"
+#include "tensor/stream.h"
 #include "tensor/text.h"
 #include "train/curve.h"
 #include "train/log.h"
 #include "train/progress.h"
 #include "train/run_begin.h"
 #include "train/run_folder.h"
+#include "train/run_text.h"
 #include "train/training_step.h"
 
 namespace retnet {
 namespace {
 
-/// The text to train on, checked against the settings before anything is written.
-Dataset open_data(const Run& run) {
+/// The text to train on, checked against the settings before anything is written. What can be read only once
+/// is not opened before there is a folder to keep it in.
+FoundText open_text(const Run& run, const Watch& watch) {
   run.config.validate();
   run.settings.validate();
   require(run.config.vocab >= 256, "train", "tokens are bytes, so vocab must be at least 256, got ",
           run.config.vocab);
-  Dataset data(run.data, run.settings.held_out);
-  data.require_window(run.settings.window);
-  return data;
+  FoundText found{run.data, {}};
+  const auto begun = run.resume && run.data.empty() ? begun_run(run.out) : std::nullopt;
+  if (begun) found = find_text(begun->folder, begun->state, watch);
+  if (std::any_of(found.files.begin(), found.files.end(), is_stream)) return found;
+  if (!begun) found.text = Corpus(found.files);
+  Dataset(found.text, run.settings.held_out).require_window(run.settings.window);
+  found.text.hash(watch);
+  return found;
 }
 
 /// Steps that may be queued before the host reads what they came to.
@@ -50,6 +60,7 @@ class Trainer {
 
  private:
   static const std::string& prepare(const Run& run);
+  void begin_or_resume();
   void step();
   FormOptions form() const { return {settings_.form, 0, settings_.reference}; }
   void check(const Unread& step);
@@ -62,6 +73,8 @@ class Trainer {
 
   const Run& run_;
   const TrainSettings& settings_;
+  const Watch watch_;
+  FoundText text_;
   Dataset data_;
   std::string out_;
   RunLock lock_;
@@ -80,13 +93,14 @@ class Trainer {
 Trainer::Trainer(const Run& run)
     : run_(run),
       settings_(run.settings),
-      data_(open_data(run)),
+      watch_{run.quiet ? nullptr : &std::cerr, ::isatty(STDERR_FILENO) == 1},
+      text_(open_text(run, watch_)),
       out_(prepare(run)),
       lock_(out_),
       model_(run.config, static_cast<std::uint64_t>(run.settings.seed)),
       optimizer_(model_.parameters()),
-      state_{run.settings, 0, run.data, data_.hash(), data_.size(), {}, run.init_from} {
-  begin_or_resume(run, model_, optimizer_, state_);
+      state_{run.settings, 0, {}, 0, 0, {}, run.init_from} {
+  begin_or_resume();
   saved_ = state_.step;
   model_.to(run.device);
   optimizer_.to(run.device);
@@ -95,6 +109,23 @@ Trainer::Trainer(const Run& run)
   for (std::size_t i = log_->changes(); i < state_.changes.size(); ++i) log_->write(state_.changes[i]);
   progress_ = std::make_unique<Progress>(run.quiet ? nullptr : &std::cerr, ::isatty(STDERR_FILENO) == 1,
                                          state_.step, settings_.steps);
+}
+
+/// Reads the text into a copy where only a copy keeps it, which gets its name when the run is accepted.
+void Trainer::begin_or_resume() {
+  remove_partial_copies(out_);
+  std::optional<KeptText> copy;
+  if (must_be_kept(text_.files)) {
+    copy.emplace(text_.files, out_, watch_);
+    text_ = {{out_ + "/" + copy->name()}, copy->text()};
+  }
+  Dataset(text_.text, settings_.held_out).require_window(settings_.window);
+  state_.data = recorded_files(text_.files, out_);
+  state_.data_hash = text_.text.hash(), state_.data_size = text_.text.size();
+  retnet::begin_or_resume(run_, model_, optimizer_, state_, [&] {
+    if (copy) text_.text = copy->keep(watch_);
+  });
+  data_ = Dataset(text_.text, settings_.held_out);
 }
 
 const std::string& Trainer::prepare(const Run& run) {

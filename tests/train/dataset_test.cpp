@@ -109,15 +109,14 @@ TEST_CASE("text that cannot be used is refused with its name", "[train][dataset]
   const TemporaryFolder folder;
   write_text(folder / "empty", "");
   write_text(folder / "secret", "text");
-  mkfifo((folder / "pipe").c_str(), 0600);
   const auto problem = [&](const std::string& name) {
     return error_message([&] { Dataset({name.empty() ? name : folder / name}, 0.1); });
   };
   CHECK(problem("missing") == folder / "missing" + ": cannot read: No such file or directory");
   CHECK(problem(".") == folder / "." + ": cannot read: Is a directory");
-  CHECK(problem("pipe") == folder / "pipe" + ": cannot read: not a regular file");
   CHECK(problem("empty") == folder / "empty" + ": the file is empty; give one with text to learn from");
-  CHECK(error_message([] { Dataset({}, 0.1); }) == "data: needs at least one file, or \"bundled\"");
+  CHECK(error_message([] { Dataset(std::vector<std::string>{}, 0.1); }) ==
+        "data: needs at least one file, or \"bundled\"");
   ::chmod((folder / "secret").c_str(), 0);
   if (::geteuid() != 0) CHECK(problem("secret") == folder / "secret" + ": cannot read: Permission denied");
 }

@@ -15,6 +15,7 @@
 #include "train/checkpoint.h"
 #include "train/log.h"
 #include "train/run_folder.h"
+#include "train/run_text.h"
 
 namespace retnet::test {
 namespace {
@@ -184,6 +185,14 @@ TEST_CASE("every other writer of files keeps it too", "[durability][file]") {
     RetNet model(small_config(), 1);
     save_model(place.folder.path(), model);
   });
+}
+
+TEST_CASE("the copy of a text gets its name when it is on the disk", "[train][durability]") {
+  const Place place;
+  const std::string text = place.folder / "data.txt", run = place.folder.path();
+  const std::vector<SystemCall> calls = calls_of(place, [&] { KeptText({text}, run, {}).keep({}); });
+  CHECK(problems_of(calls) == "");
+  CHECK(count(calls, "rename", "/" + kept_texts(run, {}).at(0)) == 1);
 }
 
 TEST_CASE("reading and writing in pieces, each interrupted first, changes nothing", "[train][durability]") {

@@ -85,8 +85,10 @@ BegunRun begun(const Run& run, std::int64_t step) {
 }
 
 /// Everything about a run that decides a weight or a file.
-std::string text(const Run& run) {
-  return to_json(run.config).dump() + fields_to_json(run.settings).dump() + data_to_json(run.data).dump() +
+/// @param own  data of the run that goes on: none in `run` stands for these
+std::string text(const Run& run, const std::vector<std::string>& own = {}) {
+  const std::vector<std::string>& data = run.data.empty() ? own : run.data;
+  return to_json(run.config).dump() + fields_to_json(run.settings).dump() + data_to_json(data).dump() +
          run.out;
 }
 
@@ -105,18 +107,19 @@ TEST_CASE("a command with --resume means the run that it began", "[train][plan][
     ++checked;
     RunRequest again = request;
     again.resume = true;
-    for (const std::int64_t step : {0, 3}) CHECK(text(plan_run(again, begun(run, step))) == text(run));
+    for (const std::int64_t step : {0, 3})
+      CHECK(text(plan_run(again, begun(run, step)), run.data) == text(run));
     CHECK(text(plan_run(again, std::nullopt)) == text(run));  // where there is none, it is begun
 
     // Nothing given: all of it is the run's own. A part of the flags without the preset: the same.
     RunRequest part;
     part.out = request.out, part.resume = true;
-    CHECK(text(plan_run(part, begun(run, 3))) == text(run));
+    CHECK(text(plan_run(part, begun(run, 3)), run.data) == text(run));
     for (const Override& flag : request.config)
       if (bits() % 2 == 0) part.config.push_back(flag);
     for (const Override& flag : request.settings)
       if (bits() % 2 == 0) part.settings.push_back(flag);
-    CHECK(text(plan_run(part, begun(run, 3))) == text(run));
+    CHECK(text(plan_run(part, begun(run, 3)), run.data) == text(run));
   }
   CHECK(checked > 150);
 }
@@ -165,7 +168,7 @@ TEST_CASE("a command with another value than the run's is refused, or extends it
       if (seed)
         CHECK_FALSE(error_message([&] { plan_run(extended, begun(run, 3)); }) == "no error");
       else  // that one changes, and what would follow it in a new run does not
-        CHECK(text(plan_run(extended, begun(run, 3))) == text(changed));
+        CHECK(text(plan_run(extended, begun(run, 3)), run.data) == text(changed));
     }
 }
 
@@ -182,7 +185,7 @@ TEST_CASE("a preset gives every field of the model, and none of the training", "
             ": the model has d_model 64, got 128; leave it as it was, or begin a run of another model in "
             "another folder");
   again.config = request.config;
-  CHECK(text(plan_run(again, begun(run, 3))) == text(run));
+  CHECK(text(plan_run(again, begun(run, 3)), run.data) == text(run));
   again.preset = "small";
   CHECK(error_message([&] { plan_run(again, begun(run, 3)); }).find("layers") != std::string::npos);
 }
