@@ -24,9 +24,9 @@ ForwardOptions in_form(Form form) {
 }
 
 Array reference_logits(RetNet& model, const Tensor& tokens) {
-  const ReferenceModel reference(model);
+  const ReferenceModel<> reference(model);
   const std::int64_t N = tokens.dim(1);
-  std::vector<ReferenceModel::Rows> all;
+  std::vector<ReferenceModel<>::Rows> all;
   for (std::int64_t b = 0; b < tokens.dim(0); ++b)
     all.push_back(reference.logits(select(tokens, 0, b).to_vector<std::int32_t>()));
   return make_array({tokens.dim(0), N, model.config().vocab}, [&](const Index& at) {
