@@ -66,6 +66,46 @@ TEST_CASE("validate() names the field and the rule", "[config][errors]") {
         "or gammas");
 }
 
+TEST_CASE("every number of a config is accepted up to its limits and refused beyond", "[config][errors]") {
+  const auto refused = [](const char* key, double value) {
+    return refusal([&](Config& c) {
+             c.heads = 1, c.rotation = Rotation::none;  // so that no width has to fit another one
+             for_each_field(c, [&](const char* name, auto& field, const char*) {
+               if constexpr (std::is_arithmetic_v<std::decay_t<decltype(field)>>)
+                 if (std::string(name) == key) field = static_cast<std::decay_t<decltype(field)>>(value);
+             });
+           }) != "no error";
+  };
+  for (const char* key : {"vocab", "d_model", "layers", "key_width", "value_width", "ffn_width", "chunk"}) {
+    CAPTURE(key);
+    const double most = key == std::string("layers") ? 4096 : 1048576;
+    CHECK(refused(key, 0));
+    CHECK_FALSE(refused(key, 1));
+    CHECK_FALSE(refused(key, most));
+    CHECK(refused(key, most + 1));
+  }
+  for (const char* key : {"head_norm_eps", "block_norm_eps"}) {
+    CHECK_FALSE(refused(key, 0));
+    CHECK_FALSE(refused(key, 0.999));
+    CHECK(refused(key, 1));
+    CHECK(refused(key, -1e-9));
+  }
+  CHECK(refused("embed_scale", 0));
+  CHECK_FALSE(refused("embed_scale", 1e-9));
+  CHECK_FALSE(refused("embed_scale", 999999));
+  CHECK(refused("embed_scale", 1e6));
+  for (const auto& [gamma, ok] : {std::pair(0.0, false), {1e-9, true}, {1.0, true}, {1.0001, false}})
+    CHECK((refusal([&](Config& c) { c.gammas = {0.5, 0.5, 0.5, gamma}; }) == "no error") == ok);
+  const auto heads = [](GammaRule rule, std::int64_t count) {
+    return refusal([&](Config& c) {
+      c.gamma = rule, c.heads = c.key_width = c.value_width = count, c.rotation = Rotation::none;
+    });
+  };
+  CHECK(heads(GammaRule::arange, 48) == "no error");
+  CHECK(heads(GammaRule::arange, 49) != "no error");
+  CHECK(heads(GammaRule::log_linspace, 49) == "no error");
+}
+
 TEST_CASE("A config file with a wrong key, type or value is refused in one line", "[config][errors]") {
   const auto read = [](const char* text) {
     return error_message([&] { config_from_json(Json::parse(text, "c.json"), "c.json"); });

@@ -14,9 +14,10 @@ namespace {
 
 struct Row {
   const char* key;
-  const char* usual;    ///< the default, as in a file of settings
-  const char* changed;  ///< another value than minute_settings() has
-  const char* effects;  ///< of the change, as effects() tells them
+  const char* usual;        ///< the default, as in a file of settings
+  const char* changed;      ///< another value than minute_settings() has
+  const char* effects;      ///< of the change, as effects() tells them
+  bool may_change = false;  ///< when a run is resumed
 };
 
 // The base run has 6 steps, the first two of which warm up, and evaluates and saves after every other one.
@@ -63,13 +64,13 @@ const Row kRows[] = {
      "loss from step 3; gradient norm from step 3; held-out loss from step 2; weights"},
     {"dropout", "0.0", "0.4",
      "loss from step 1; gradient norm from step 1; held-out loss from step 2; weights"},
-    {"recompute", "false", "true", "nothing"},
+    {"recompute", "false", "true", "nothing", true},
     {"held_out", "0.1", "0.4",
      "loss from step 1; gradient norm from step 1; bytes evaluated from step 6; held-out loss from step 2; "
      "weights"},
-    {"eval_every", "100", "3", "evaluations"},
-    {"eval_windows", "64", "5", "bytes evaluated from step 2; held-out loss from step 2"},
-    {"save_every", "500", "5", "files"},
+    {"eval_every", "100", "3", "evaluations", true},
+    {"eval_windows", "64", "5", "bytes evaluated from step 2; held-out loss from step 2", true},
+    {"save_every", "500", "5", "files", true},
 };
 
 /// All that a run leaves and that a test can compare.
@@ -148,7 +149,9 @@ TEST_CASE("every setting changes what it says, and nothing else", "[train][setti
   const test::Threads one(1);
   const test::TemporaryFolder folder;
   test::write_text(folder / "data", test::minute_text());
-  const Traces base = traces(minute_run(folder, "base", test::minute_settings()));
+  Run again = minute_run(folder, "base", test::minute_settings());
+  const Traces base = traces(again);
+  again.resume = true;
   TrainSettings defaults;
   for_each_field(defaults, [&](const char* key, const auto& field, const char*) {
     CAPTURE(key);
@@ -165,6 +168,10 @@ TEST_CASE("every setting changes what it says, and nothing else", "[train][setti
     const Traces changed = traces(run);
     CHECK(effects(base, changed) == row->effects);
     CHECK(checkpoint_steps(run.out) == expected_checkpoints(settings));
+    again.settings = settings;
+    const std::string resumed = test::error_message([&] { test::train_to_end(again); });
+    CHECK((resumed == "no error") == row->may_change);
+    if (!row->may_change) CHECK(resumed.find(std::string(" ") + key + " ") != resumed.npos);
     // And what it says is what the independent program makes of it.
     const test::ReferenceRun expected = test::reference_run(run.config, settings, test::minute_text());
     CHECK(test::log_difference(changed.log, expected.log, 2e-6) == "");
@@ -195,6 +202,34 @@ TEST_CASE("where there is nothing to do with it, a setting does nothing", "[trai
   CHECK(effects_of("form", "parallel") == "rounding");
   CHECK(effects_of("eval_every", "1") == "nothing");
   CHECK(effects_of("eval_windows", "1") == "nothing");
+}
+
+/// Bytes that a step holds at most, beyond the model, in f32.
+std::int64_t peak_memory(const TrainSettings& settings, const std::string& file) {
+  Config config = test::minute_config();
+  config.layers = 6;
+  RetNet model(config);
+  Optimizer optimizer(model.parameters());
+  TrainingStep training(model, optimizer, settings, false);
+  const Batch batch = Dataset({file}, 0).train_batch(settings.batch, settings.window, 1, 1, 0);
+  training.run(1, {batch});
+  reset_peak_memory();
+  const std::int64_t before = memory_stats().live;
+  training.run(2, {batch});
+  return memory_stats().peak - before;
+}
+
+TEST_CASE("recompute and a small micro_batch take less memory", "[train][settings][memory]") {
+  const test::Threads one(1);
+  const test::TemporaryFolder folder;
+  test::write_text(folder / "data", test::minute_text());
+  TrainSettings settings;
+  settings.batch = settings.micro_batch = 8, settings.window = 64;
+  const std::int64_t usual = peak_memory(settings, folder / "data");
+  settings.recompute = true;
+  CHECK(peak_memory(settings, folder / "data") < usual / 2);
+  settings.recompute = false, settings.micro_batch = 2;
+  CHECK(peak_memory(settings, folder / "data") < usual / 2);
 }
 
 TEST_CASE("what a preset's settings are", "[train][settings]") {

@@ -2,6 +2,7 @@
 
 #include "train/settings.h"
 
+#include <algorithm>
 #include <cmath>
 #include <set>
 
@@ -16,6 +17,7 @@ using test::error_message;
 
 std::string problem(const char* key, const char* value) {
   TrainSettings settings;
+  settings.micro_batch = 1 << 20;  // so that no batch has too many passes
   return error_message([&] {
     set_field(settings, key, value);
     settings.validate();
@@ -41,6 +43,59 @@ TEST_CASE("settings out of range are refused by name", "[train][settings]") {
     CAPTURE(key, value);
     CHECK(problem(key, value).starts_with(std::string("settings: ") + key + " must be"));
   }
+}
+
+TEST_CASE("every setting is accepted up to its limits and refused beyond", "[train][settings]") {
+  struct Range {
+    const char *key, *below, *lowest, *highest, *above;  // "": there is none
+  };
+  const Range ranges[] = {{"steps", "0", "1", "2147483647", "2147483648"},
+                          {"batch", "0", "1", "1048576", "1048577"},
+                          {"window", "0", "1", "16777216", "16777217"},
+                          {"micro_batch", "0", "1", "1048576", "1048577"},
+                          {"accumulate", "0", "1", "65536", "65537"},
+                          {"seed", "-1", "0", "9223372036854775807", ""},
+                          {"learning_rate", "0", "1e-300", "1000", "1000.1"},
+                          {"warmup", "-1", "0", "2147483647", "2147483648"},
+                          {"final_lr", "-0.1", "0", "1", "1.1"},
+                          {"beta1", "-0.1", "0", "0.999999", "1"},
+                          {"beta2", "-0.1", "0", "0.999999", "1"},
+                          {"weight_decay", "-0.1", "0", "1000", "1000.1"},
+                          {"clip", "-0.1", "0", "1e308", "inf"},
+                          {"dropout", "-0.1", "0", "0.999999", "1"},
+                          {"held_out", "-0.1", "0", "0.999999", "1"},
+                          {"eval_every", "-1", "0", "1099511627776", "1099511627777"},
+                          {"eval_windows", "0", "1", "1099511627776", "1099511627777"},
+                          {"save_every", "0", "1", "1099511627776", "1099511627777"},
+                          {"form", "", "parallel", "chunkwise", ""},
+                          {"decay", "", "constant", "cosine", ""},
+                          {"reference", "", "false", "true", ""},
+                          {"recompute", "", "false", "true", ""}};
+  TrainSettings defaults;
+  for (const std::string& key : field_names(defaults)) {
+    CAPTURE(key);
+    const Range* range =
+        std::find_if(std::begin(ranges), std::end(ranges), [&](const Range& r) { return r.key == key; });
+    REQUIRE(range != std::end(ranges));
+    const auto refused = [&](const char* value) { return problem(key.c_str(), value) != "no error"; };
+    CHECK_FALSE(refused(range->lowest));
+    CHECK_FALSE(refused(range->highest));
+    for (const char* value : {range->below, range->above})
+      if (*value != 0) CHECK(refused(value));
+  }
+}
+
+TEST_CASE("a step has at most 65536 passes", "[train][settings]") {
+  TrainSettings s;
+  const auto refused = [&] { return error_message([&] { s.validate(); }) != "no error"; };
+  s.batch = 131072, s.micro_batch = 2;
+  CHECK_FALSE(refused());
+  s.batch = 131073;  // one window more is one pass more
+  CHECK(refused());
+  s.batch = 8, s.micro_batch = 4, s.accumulate = 32768;
+  CHECK_FALSE(refused());
+  s.accumulate = 32769;
+  CHECK(refused());
 }
 
 TEST_CASE("the learning rate warms up and comes down", "[train][settings]") {
