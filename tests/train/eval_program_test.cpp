@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <regex>
+#include <set>
 
 #include "tests/support/program.h"
 #include "tests/support/temporary_folder.h"
@@ -94,6 +95,35 @@ TEST_CASE("eval reads only what the model was not trained on", "[program][eval]"
     const Evaluation expected = evaluate(model, Dataset(files, c.held_out), c.window, 16, {});
     CHECK(std::abs(said.nats - expected.nats) <= 0.51e-4);  // four digits are shown
   }
+}
+
+TEST_CASE("eval runs in the form that it was asked for", "[program][eval]") {
+  // Logits so large that the rounding of each form shows in the digits that are printed.
+  const TemporaryFolder folder;
+  write_text(folder / "data", sample_text(500));
+  Config config;
+  config.d_model = config.key_width = 8, config.value_width = config.ffn_width = 16;
+  config.layers = 1, config.heads = 2, config.chunk = 4;
+  RetNet model(config);
+  for (Parameter& p : model.parameters())
+    if (p.name == "head.weight") p.variable.set_value(mul(p.variable.value(), 1e5));
+  save_model(folder.path(), model);
+  const Dataset data({folder / "data"}, 1);
+  std::set<std::string> printed;
+  for (const auto& [flags, form] : {std::pair("--form parallel", FormOptions{Form::parallel}),
+                                    {"--form recurrent", FormOptions{Form::recurrent}},
+                                    {"--form chunkwise", FormOptions{Form::chunkwise}},
+                                    {"--reference true", FormOptions{Form::chunkwise, 0, true}}}) {
+    const std::string words = "eval --model . --data data --window 16 --threads 1 ";
+    const Outcome outcome = run(folder.path(), split_words(words + flags));
+    INFO(flags << ": " << outcome.err);
+    REQUIRE(outcome.code == 0);
+    std::smatch loss;
+    REQUIRE(std::regex_search(outcome.out, loss, std::regex("loss +([0-9.]+) nats")));
+    CHECK(std::abs(std::stod(loss[1]) - evaluate(model, data, 16, 16, form).nats) <= 0.51e-4);
+    printed.insert(loss[1]);
+  }
+  CHECK(printed.size() == 4);
 }
 
 }  // namespace retnet::test
