@@ -35,7 +35,7 @@ const Row kRows[] = {
     {"reference", "true"},
     {"learning_rate", "0.01"},
     {"decay", "constant"},
-    {"warmup", "1"},
+    {"warmup", "2"},
     {"final_lr", "0.5"},
     {"beta1", "0.5"},
     {"beta2", "0.75"},

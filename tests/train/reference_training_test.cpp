@@ -62,5 +62,23 @@ TEST_CASE("a run of train() is that of an independent program", "[train][referen
   CHECK(result.held_out.bytes == expected.log.evaluations.back().held_out.bytes);
 }
 
+TEST_CASE("a step forgets gradients that were there before it", "[train][reference]") {
+  const test::TemporaryFolder folder;
+  test::write_text(folder / "data", test::minute_text());
+  const TrainSettings settings = test::minute_settings();
+  const Dataset data({folder / "data"}, 0);
+  const std::vector<Batch> batches{data.train_batch(3, 5, 1, 1, 0), data.train_batch(3, 5, 1, 1, 1)};
+  Tensor weights[2];
+  for (const bool before : {false, true}) {
+    RetNet model(test::minute_config(), 1, Dtype::f64);
+    Optimizer optimizer(model.parameters());
+    if (before) backward(model.loss(batches[0].tokens, batches[0].targets));
+    TrainingStep(model, optimizer, settings, false).run(1, batches);
+    weights[before] = model.parameters()[0].variable.value();
+    CHECK_FALSE(model.parameters()[0].variable.grad().defined());
+  }
+  CHECK(test::bit_difference(weights[1], weights[0]) == "");
+}
+
 }  // namespace
 }  // namespace retnet
