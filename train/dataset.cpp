@@ -10,19 +10,6 @@ namespace {
 
 std::int32_t token(char byte) { return static_cast<unsigned char>(byte); }
 
-/// A whole number in 0 .. below-1 from 64 random bits: the upper half of their product. The bias is below /
-/// 2^64.
-std::int64_t scaled(std::uint64_t bits, std::int64_t below) {
-  const auto n = static_cast<std::uint64_t>(below);
-  const std::uint64_t high = bits >> 32, low = bits & 0xffffffffu;
-  // n is below 2^62 and usually far below 2^32; schoolbook multiplication of 64 by 64 bits keeps the upper
-  // half.
-  const std::uint64_t n_high = n >> 32, n_low = n & 0xffffffffu;
-  const std::uint64_t middle = high * n_low + ((low * n_low) >> 32);
-  const std::uint64_t other = low * n_high + (middle & 0xffffffffu);
-  return static_cast<std::int64_t>(high * n_high + (middle >> 32) + (other >> 32));
-}
-
 /// Windows that begin at the given bytes, each with the byte after every one of its bytes as the target.
 Batch windows_at(const Corpus& text, const std::vector<std::int64_t>& begins, std::int64_t window) {
   std::vector<std::int32_t> tokens, targets;

@@ -35,4 +35,17 @@ inline RandomKey step_key(Purpose purpose, std::int64_t seed, std::int64_t step,
   return {bits(seed), place << kLayerBits};
 }
 
+/// A whole number in 0 .. below-1 from 64 random bits: the upper half of their product. The bias is below /
+/// 2^64.
+inline std::int64_t scaled(std::uint64_t bits, std::int64_t below) {
+  const auto n = static_cast<std::uint64_t>(below);
+  const std::uint64_t high = bits >> 32, low = bits & 0xffffffffu;
+  // n is below 2^62 and usually far below 2^32; schoolbook multiplication of 64 by 64 bits keeps the upper
+  // half.
+  const std::uint64_t n_high = n >> 32, n_low = n & 0xffffffffu;
+  const std::uint64_t middle = high * n_low + ((low * n_low) >> 32);
+  const std::uint64_t other = low * n_high + (middle & 0xffffffffu);
+  return static_cast<std::int64_t>(high * n_high + (middle >> 32) + (other >> 32));
+}
+
 }  // namespace retnet

@@ -146,5 +146,23 @@ TEST_CASE("no two purposes, steps or parts share a stream of random numbers", "[
   CHECK(*streams.begin() > (std::uint64_t{1} << 40));  // far above those of the weights
 }
 
+TEST_CASE("64 random bits are scaled by the upper half of a product, however large the text",
+          "[train][settings]") {
+  __extension__ using Wide = unsigned __int128;
+  const std::uint64_t all = ~std::uint64_t{0};
+  CHECK(scaled(0, 1000) == 0);
+  CHECK(scaled(std::uint64_t{1} << 63, 1000) == 500);
+  CHECK(scaled(all, 1000) == 999);
+  for (const std::int64_t below :
+       {std::int64_t{1}, std::int64_t{3}, (std::int64_t{1} << 32) - 1, (std::int64_t{1} << 32) + 5,
+        std::int64_t{987654321987654321}, INT64_MAX / 2})
+    for (const std::uint64_t bits : {std::uint64_t{0}, std::uint64_t{1}, std::uint64_t{0xfffffffe00000003},
+                                     std::uint64_t{0x123456789abcdef0}, std::uint64_t{0xffffffff}, all}) {
+      CAPTURE(below, bits);
+      CHECK(scaled(bits, below) ==
+            static_cast<std::int64_t>(Wide{bits} * static_cast<std::uint64_t>(below) >> 64));
+    }
+}
+
 }  // namespace
 }  // namespace retnet
