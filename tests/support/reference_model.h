@@ -20,7 +20,7 @@ template <class T = double>
 class ReferenceModel {
  public:
   using Row = std::vector<T>;
-  using Rows = std::vector<Row>;              // one row per token
+  using Rows = std::vector<Row>;               // one row per token
   using Weights = std::map<std::string, Row>;  // by the names of checkpoints, row by row
 
   /// What dropout multiplies channel i of token n by. Layer 0 is the embedding, 2l + 1 and 2l + 2 are the
