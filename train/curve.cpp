@@ -56,10 +56,11 @@ Axis step_axis(double last) {
 
 /// The loss on a logarithmic scale, for most of a run happens where it is small. Ticks are as round as there
 /// is room.
-Axis loss_axis(const Points& a, const Points& b) {
+Axis loss_axis(const LossHistory& losses) {
   double low = INFINITY, high = 1e-6;
-  for (const Points* points : {&a, &b})
-    for (const auto& [step, loss] : *points) low = std::min(low, loss), high = std::max(high, loss);
+  for (const LossSeries* series : {&losses.training, &losses.held_out})
+    for (const LossBucket& bucket : series->buckets())
+      low = std::min(low, bucket.low.loss), high = std::max(high, bucket.high.loss);
   low = std::max(1e-6, std::min(low, high));
   const double room = std::max(1.04, std::pow(high / low, 0.04));
   Axis axis{low / room, high * room, kBottom, kTop, true, {}};
@@ -83,21 +84,41 @@ Axis loss_axis(const Points& a, const Points& b) {
   return axis;
 }
 
-/// Mean over each point and those at most `reach` before and after it.
-Points smoothed(const Points& points, std::size_t reach) {
-  std::vector<double> sums{0};
-  for (const Point& point : points) sums.push_back(sums.back() + point.second);
+/// The lowest and the highest loss of every bucket, by step, and the last of all.
+Points extremes(const LossSeries& series) {
+  Points points;
+  for (const LossBucket& bucket : series.buckets()) {
+    const auto& [first, second] =
+        std::minmax(bucket.low, bucket.high, [](const auto& a, const auto& b) { return a.step < b.step; });
+    points.push_back({static_cast<double>(first.step), first.loss});
+    if (second.step != first.step) points.push_back({static_cast<double>(second.step), second.loss});
+  }
+  const Point last{static_cast<double>(series.back().step), series.back().loss};
+  if (!points.empty() && points.back() != last) points.push_back(last);
+  return points;
+}
+
+/// Mean over each bucket and those at most `reach` before and after it.
+Points smoothed(const LossSeries& series, std::size_t reach) {
+  const std::vector<LossBucket>& buckets = series.buckets();
+  std::vector<double> sums{0}, counts{0};
+  for (const LossBucket& bucket : buckets) {
+    sums.push_back(sums.back() + bucket.sum);
+    counts.push_back(counts.back() + static_cast<double>(bucket.count));
+  }
   Points means;
-  for (std::size_t i = 0; i < points.size(); ++i) {
+  for (std::size_t i = 0; i < buckets.size(); ++i) {
     // At the steep beginning the reach shrinks on both sides, so that the slope does not bend.
-    const std::size_t before = std::min(reach, i), after = std::min(before, points.size() - 1 - i);
-    const double sum = sums[i + after + 1] - sums[i - before];
-    means.push_back({points[i].first, sum / static_cast<double>(before + 1 + after)});
+    const std::size_t before = std::min(reach, i), after = std::min(before, buckets.size() - 1 - i);
+    const std::size_t begin = i - before, end = i + after + 1;
+    means.push_back({static_cast<double>(buckets[i].first + buckets[i].last) / 2,
+                     (sums[end] - sums[begin]) / (counts[end] - counts[begin])});
   }
   return means;
 }
 
-/// At most two points, the lowest and the highest, for every pixel: a long run makes no large file.
+/// At most two points, the lowest and the highest, for every pixel, and the last of all: a long run makes no
+/// large file, and the curve ends where its last value is written.
 Points thinned(const Points& points, const Axis& x) {
   Points thin;
   for (std::size_t begin = 0, end = 0; begin < points.size(); begin = end) {
@@ -109,6 +130,7 @@ Points thinned(const Points& points, const Axis& x) {
     thin.push_back(std::min(*low, *high));
     if (low->first != high->first) thin.push_back(std::max(*low, *high));
   }
+  if (!thin.empty() && thin.back() != points.back()) thin.push_back(points.back());
   return thin;
 }
 
@@ -154,12 +176,13 @@ std::string axes(const Axis& x, const Axis& y) {
          text(kLeft - 48, kTop - 32, "label", "start", "loss in nats per byte, logarithmic");
 }
 
-std::string legend(std::size_t reach, bool training, bool held_out) {
+/// @param mean  of how many steps the thick line shows the mean
+std::string legend(std::int64_t mean, bool training, bool held_out) {
   const double y = kTop - 36, x = kRight - 305;
   std::string svg;
   if (training) {
-    const std::string mean = reach == 0 ? "" : ", mean of " + std::to_string(2 * reach + 1) + " steps";
-    svg += line("training", x, y, x + 26, y) + text(x + 33, y + 4, "label", "start", "training" + mean);
+    const std::string words = mean == 1 ? "" : ", mean of " + std::to_string(mean) + " steps";
+    svg += line("training", x, y, x + 26, y) + text(x + 33, y + 4, "label", "start", "training" + words);
   }
   if (held_out)
     svg += line("held", kRight - 85, y, kRight - 59, y) + "<circle class=\"dot\" cx=\"" +
@@ -219,28 +242,24 @@ polyline { fill: none; stroke-linejoin: round; stroke-linecap: round }
 
 }  // namespace
 
-std::string loss_curve(const LogRecords& records) {
-  Points training, held_out;
-  for (const LogStep& r : records.steps) training.push_back({static_cast<double>(r.step), r.loss});
-  for (const LogEvaluation& r : records.evaluations)
-    held_out.push_back({static_cast<double>(r.step), r.held_out.nats});
-  const double last =
-      std::max(training.empty() ? 0 : training.back().first, held_out.empty() ? 0 : held_out.back().first);
-  const Axis x = step_axis(last), y = loss_axis(training, held_out);
-  const std::size_t reach = training.size() / 100;
-  const Points mean = smoothed(training, reach);
+std::string loss_curve(const LossHistory& losses) {
+  const LossSeries &training = losses.training, &held_out = losses.held_out;
+  const auto last = static_cast<double>(std::max(training.back().step, held_out.back().step));
+  const Axis x = step_axis(last), y = loss_axis(losses);
+  const std::size_t reach = training.buckets().size() / 100;
+  const Points mean = smoothed(training, reach), held = extremes(held_out);
 
   std::string svg = kHead;
   svg += "<title>Loss over " + fixed(last, 0) + " steps</title>\n";
   svg += "<rect class=\"paper\" width=\"" + fixed(kWidth, 0) + "\" height=\"" + fixed(kHeight, 0) +
          "\" rx=\"6\"/>\n";
   svg += axes(x, y);
-  if (reach > 0) svg += curve("each", thinned(training, x), x, y);
-  svg += curve("training", thinned(mean, x), x, y) + curve("held", held_out, x, y);
-  if (held_out.size() <= 60)
-    for (const Point& point : held_out) svg += dot(point, x, y);
-  return svg + legend(reach, !training.empty(), !held_out.empty()) + last_values(mean, held_out, y) +
-         "</svg>\n";
+  if (reach > 0) svg += curve("each", thinned(extremes(training), x), x, y);
+  svg += curve("training", thinned(mean, x), x, y) + curve("held", thinned(held, x), x, y);
+  if (held.size() <= 60)
+    for (const Point& point : held) svg += dot(point, x, y);
+  const std::int64_t steps = (2 * static_cast<std::int64_t>(reach) + 1) * training.span();
+  return svg + legend(steps, !mean.empty(), !held.empty()) + last_values(mean, held, y) + "</svg>\n";
 }
 
 }  // namespace retnet

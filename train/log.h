@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "train/evaluate.h"
+#include "train/losses.h"
 #include "train/run.h"
 
 namespace retnet {
@@ -41,14 +42,14 @@ struct LogRecords {
 };
 
 /// Reads a log up to and with a step. A last line that is not whole, as a crash leaves it, is ignored.
-/// @throws Error naming the line that is damaged; none when there is no such file
+/// @throws Error naming the line that is damaged or longer than 1 MiB; none when there is no such file
 LogRecords read_log(const std::string& path, std::int64_t last_step = INT64_MAX);
 
-/// A log being written.
+/// A log being written. It is read once, when it is opened; nothing after that costs more the longer it is.
 class Log {
  public:
   /// Cuts the log back to what it was when `step` steps were done, so that a resumed run writes the log of an
-  /// uninterrupted one; 0 begins anew.
+  /// uninterrupted one; 0 begins anew. Reads it in one pass, a block at a time.
   Log(const std::string& path, std::int64_t step);
   ~Log();
   Log(const Log&) = delete;
@@ -61,17 +62,22 @@ class Log {
   /// Waits until all lines are on the disk.
   void sync();
 
-  double seconds() const { return seconds_; }                        ///< of the last step's line
-  std::int64_t last_evaluation() const { return last_evaluation_; }  ///< its step; 0 before the first
-  std::size_t changes() const { return changes_; }                   ///< lines of changes
+  double seconds() const { return seconds_; }       ///< of the last step's line
+  std::size_t changes() const { return changes_; }  ///< lines of changes
+  /// Step of the last evaluation; 0 before the first.
+  std::int64_t last_evaluation() const { return losses_.held_out.back().step; }
+  /// Of all lines, those from before it was opened too.
+  const LossHistory& losses() const { return losses_; }
 
  private:
   void append(const Json& line);
+  void keep(const LogStep& record);
+  void keep(const LogEvaluation& record);
 
   std::string path_;
   int descriptor_ = -1;
   double seconds_ = 0;
-  std::int64_t last_evaluation_ = 0;
+  LossHistory losses_;
   std::size_t changes_ = 0;
 };
 

@@ -5,10 +5,13 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cmath>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+
+#include "tensor/text.h"
 
 namespace retnet {
 
@@ -47,13 +50,13 @@ std::string table(const std::vector<std::vector<std::string>>& rows) {
   for (const auto& row : rows)
     for (std::size_t c = 0; c < row.size(); ++c) {
       if (c == widths.size()) widths.push_back(0);
-      widths[c] = std::max(widths[c], row[c].size());
+      widths[c] = std::max(widths[c], columns_of(row[c]));
     }
   std::string text;
   for (const auto& row : rows) {
     std::string line;
     for (std::size_t c = 0; c < row.size(); ++c) {
-      const std::string space(widths[c] - row[c].size(), ' ');
+      const std::string space(widths[c] - columns_of(row[c]), ' ');
       line += c == 0 ? row[c] + space : "  " + space + row[c];
     }
     text += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
@@ -62,8 +65,11 @@ std::string table(const std::vector<std::vector<std::string>>& rows) {
 }
 
 std::string formatted(const char* format, double value) {
-  char text[64];
-  std::snprintf(text, sizeof text, format, value);
+  // The sign of a NaN says nothing, and not every printf shows it.
+  if (std::isnan(value)) value = std::abs(value);
+  char text[512];  // %.3f of the largest double has 313 characters
+  const int length = std::snprintf(text, sizeof text, format, value);
+  require(length >= 0 && length < static_cast<int>(sizeof text), "formatted", "the number does not fit");
   return text;
 }
 

@@ -32,7 +32,7 @@ void print(std::string_view text);
 /// @param rows  the first row is the heading
 std::string table(const std::vector<std::vector<std::string>>& rows);
 
-/// A number as printf prints it with `format`, e.g. "%.3f".
+/// A number as printf prints it with `format`, e.g. "%.3f"; any NaN is "nan".
 std::string formatted(const char* format, double value);
 
 /// A whole number with commas: 863,744.

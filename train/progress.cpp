@@ -1,28 +1,19 @@
 #include "train/progress.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <utility>
+
+#include "tensor/text.h"
+#include "train/output.h"
 
 namespace retnet {
 namespace {
 
 constexpr double kTerminalSeconds = 0.1;  // between two versions of the line on a terminal
 constexpr double kLineSeconds = 10;       // between two lines elsewhere
-
-std::string fixed(double value, int digits) {
-  char text[64];
-  std::snprintf(text, sizeof text, "%.*f", digits, value);
-  return text;
-}
-
-/// 16304 as "16,304".
-std::string thousands(double value) {
-  std::string text = std::to_string(std::llround(value));
-  for (std::ptrdiff_t i = static_cast<std::ptrdiff_t>(text.size()) - 3; i > 0; i -= 3)
-    text.insert(static_cast<std::size_t>(i), 1, ',');
-  return text;
-}
 
 }  // namespace
 
@@ -38,15 +29,14 @@ std::string duration(double seconds) {
   return text;
 }
 
-Progress::Progress(std::ostream* out, bool terminal, std::int64_t done, std::int64_t steps)
-    : out_(out), terminal_(terminal), done_before_(done), done_(done), steps_(steps) {}
-
-Progress::~Progress() {
-  if (out_ != nullptr && width_ > 0) *out_ << std::endl;
+double steady_seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-double Progress::elapsed(Clock::time_point since) const {
-  return std::chrono::duration<double>(Clock::now() - since).count();
+Progress::Progress(std::ostream* out, int terminal, std::int64_t done, std::int64_t steps, SecondsClock clock)
+    : out_(out), done_before_(done), done_(done), steps_(steps), clock_(std::move(clock)) {
+  if (out != nullptr && terminal >= 0) line_.emplace(*out, terminal);
+  begin_ = shown_ = clock_();
 }
 
 void Progress::step(std::int64_t step, double loss, std::int64_t tokens, double seconds) {
@@ -58,7 +48,7 @@ void Progress::step(std::int64_t step, double loss, std::int64_t tokens, double 
 }
 
 bool Progress::due() const {
-  return out_ != nullptr && elapsed(shown_) >= (terminal_ ? kTerminalSeconds : kLineSeconds);
+  return out_ != nullptr && clock_() - shown_ >= (line_ ? kTerminalSeconds : kLineSeconds);
 }
 
 void Progress::evaluation(const Evaluation& held_out) {
@@ -68,38 +58,42 @@ void Progress::evaluation(const Evaluation& held_out) {
 
 void Progress::say(const std::string& message) {
   if (out_ == nullptr) return;
-  if (width_ > 0) *out_ << '\n';
-  width_ = 0;
+  if (line_) line_->end();
   *out_ << message << std::endl;
 }
 
-std::string Progress::line() const {
-  std::string text = "step " + std::to_string(done_) + "/" + std::to_string(steps_);
-  if (seen_ > 0) text += "  loss " + fixed(loss_, 3);
-  if (held_out_) text += "  held out " + fixed(*held_out_, 3);
-  if (seen_ == 0) return text;
-  text += "  " + thousands(rate_) + " tokens/s";
+std::vector<Progress::Field> Progress::fields(bool evaluated) const {
+  std::vector<Field> list{{"step " + std::to_string(done_) + "/" + std::to_string(steps_), 0}};
+  if (seen_ > 0) list.push_back({"loss " + formatted("%.3f", loss_), evaluated ? 2 : 1});
+  if (held_out_) list.push_back({"held out " + formatted("%.3f", *held_out_), evaluated ? 1 : 2});
+  if (seen_ == 0) return list;
+  list.push_back({with_commas(std::llround(rate_)) + " tokens/s", 4});
   // Evaluations and checkpoints take time too, so what is left is judged by all the time that has passed.
-  const double per_step =
-      elapsed(begin_) / static_cast<double>(std::max<std::int64_t>(1, done_ - done_before_));
-  if (done_ < steps_) return text + "  " + duration(per_step * static_cast<double>(steps_ - done_)) + " left";
-  return text + "  " + duration(elapsed(begin_)) + " in all";
+  const double passed = clock_() - begin_;
+  const double per_step = passed / static_cast<double>(std::max<std::int64_t>(1, done_ - done_before_));
+  const auto left = static_cast<double>(steps_ - done_);
+  list.push_back({done_ < steps_ ? duration(per_step * left) + " left" : duration(passed) + " in all", 3});
+  return list;
 }
 
-void Progress::show(bool stay) {
+void Progress::show(bool evaluated) {
   if (out_ == nullptr) return;
-  shown_ = Clock::now();
-  const std::string text = line();
-  if (!terminal_) {
-    *out_ << text << std::endl;
+  shown_ = clock_();
+  std::vector<Field> list = fields(evaluated);
+  const auto joined = [&] {
+    std::string text = list[0].text;
+    for (std::size_t i = 1; i < list.size(); ++i) text += "  " + list[i].text;
+    return text;
+  };
+  if (!line_) {
+    *out_ << joined() << std::endl;
     return;
   }
-  const std::size_t blanks =
-      width_ > text.size() ? width_ - text.size() : 0;  // over the rest of a longer line
-  *out_ << '\r' << text << std::string(blanks, ' ');
-  if (stay) *out_ << '\n';
-  out_->flush();
-  width_ = stay ? 0 : text.size();
+  while (list.size() > 1 && columns_of(joined()) > line_->room())
+    list.erase(std::max_element(list.begin(), list.end(),
+                                [](const Field& a, const Field& b) { return a.rank < b.rank; }));
+  line_->draw(joined());
+  if (evaluated) line_->end();
 }
 
 }  // namespace retnet

@@ -2,25 +2,33 @@
 /// What a person sees while a network trains.
 #pragma once
 
-#include <chrono>
+#include <functional>
 #include <optional>
 #include <ostream>
 #include <string>
+#include <vector>
 
 #include "train/evaluate.h"
+#include "train/terminal_line.h"
 
 namespace retnet {
 
+/// Seconds since some fixed moment.
+using SecondsClock = std::function<double()>;
+double steady_seconds();  ///< of the clock that is never put back
+
 /// A line like "step 120/1000  loss 2.412  held out 2.497  16,304 tokens/s  41 s left". On a terminal it is
-/// written over and over; elsewhere there is one line per interval. Evaluations always leave a line.
+/// written over and over; elsewhere there is one line per interval. Evaluations always leave a line. What
+/// does not fit into the terminal is left out, whole numbers at a time.
 class Progress {
  public:
   /// @param out    where to write; nullptr stays silent
-  /// @param terminal  whether `out` is one
+  /// @param terminal  descriptor of the terminal that `out` writes to, or -1 for none
   /// @param done   steps done before
   /// @param steps  steps in all
-  Progress(std::ostream* out, bool terminal, std::int64_t done, std::int64_t steps);
-  ~Progress();
+  Progress(std::ostream* out, int terminal, std::int64_t done, std::int64_t steps,
+           SecondsClock clock = steady_seconds);
+  ~Progress() = default;
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
@@ -33,19 +41,20 @@ class Progress {
   void say(const std::string& message);
 
  private:
-  using Clock = std::chrono::steady_clock;
-
-  std::string line() const;
-  void show(bool stay);
-  double elapsed(Clock::time_point since) const;
+  struct Field {
+    std::string text;
+    int rank;  ///< what does not fit goes, the highest first
+  };
+  std::vector<Field> fields(bool evaluated) const;
+  void show(bool evaluated);
 
   std::ostream* out_;
-  bool terminal_;
+  std::optional<TerminalLine> line_;
   std::int64_t done_before_, done_, steps_, seen_ = 0;
   double loss_ = 0, rate_ = 0;  ///< means over about the last ten steps
   std::optional<double> held_out_;
-  Clock::time_point begin_ = Clock::now(), shown_ = begin_;
-  std::size_t width_ = 0;  ///< of the line that the cursor stands on
+  SecondsClock clock_;
+  double begin_, shown_;  ///< by the clock
 };
 
 /// "5 s", "2 min 05 s" or "3 h 20 min". @param seconds  at least 0

@@ -69,7 +69,7 @@ class Trainer {
   bool evaluation_due() const;
   bool evaluate_until(const std::atomic<bool>& stop);
   void save();
-  void draw() const { write_file_atomic(out_ + "/loss.svg", loss_curve(read_log(out_ + "/log.jsonl"))); }
+  void draw() const { write_file_atomic(out_ + "/loss.svg", loss_curve(log_->losses())); }
 
   const Run& run_;
   const TrainSettings& settings_;
@@ -107,8 +107,9 @@ Trainer::Trainer(const Run& run)
   training_ = std::make_unique<TrainingStep>(model_, optimizer_, settings_, run.graphs);
   log_ = std::make_unique<Log>(out_ + "/log.jsonl", state_.step);
   for (std::size_t i = log_->changes(); i < state_.changes.size(); ++i) log_->write(state_.changes[i]);
-  progress_ = std::make_unique<Progress>(run.quiet ? nullptr : &std::cerr, ::isatty(STDERR_FILENO) == 1,
-                                         state_.step, settings_.steps);
+  progress_ = std::make_unique<Progress>(run.quiet ? nullptr : &std::cerr,
+                                         ::isatty(STDERR_FILENO) == 1 ? STDERR_FILENO : -1, state_.step,
+                                         settings_.steps);
 }
 
 /// Reads the text into a copy where only a copy keeps it, which gets its name when the run is accepted.

@@ -34,6 +34,7 @@ enum class Stdout { file, closed, full_disk, broken_pipe };
 struct Surroundings {
   Stdout standard_output = Stdout::file;
   rlim_t file_size = RLIM_INFINITY;  ///< no file may become larger
+  int standard_error = -1;           ///< a descriptor, of a terminal say; -1: the file that wait() reads
 };
 
 inline std::string contents(const std::string& path) {
@@ -74,11 +75,16 @@ class Program {
     while (true) {
       const std::string text = contents(path);
       if (std::count(text.begin(), text.end(), '\n') >= lines) return true;
-      siginfo_t info{};
-      waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT);
-      if (info.si_pid != 0) return false;
+      if (ended()) return false;
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
+  }
+
+  /// Whether it has ended. wait() is still to be called.
+  bool ended() const {
+    siginfo_t info{};
+    waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT);
+    return info.si_pid != 0;
   }
 
   Outcome wait() {
@@ -94,7 +100,8 @@ class Program {
   bool prepare(const Surroundings& surroundings) const {
     if (chdir(folder_.c_str()) != 0) return false;
     const int out = open("stdout", O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    const int err = open("stderr", O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    const int err = surroundings.standard_error >= 0 ? surroundings.standard_error
+                                                     : open("stderr", O_WRONLY | O_CREAT | O_TRUNC, 0600);
     bool ok = dup2(out, STDOUT_FILENO) >= 0 && dup2(err, STDERR_FILENO) >= 0;
     close(out), close(err);
     int ends[2];

@@ -1,18 +1,16 @@
-// The log, the picture that is drawn from it, and the line of progress.
+// The log: written, read in one pass, cut back to a step.
 
 #include "train/log.h"
 
-#include <cmath>
-#include <sstream>
+#include <filesystem>
 
 #include "tests/support/test.h"
 #include "tests/train/tiny_run.h"
-#include "train/curve.h"
-#include "train/progress.h"
 
 namespace retnet {
 namespace {
 
+namespace fs = std::filesystem;
 using test::error_message;
 using test::TemporaryFolder;
 using test::write_text;
@@ -84,6 +82,29 @@ TEST_CASE("a log that is damaged before its end is not continued", "[train][log]
   CHECK(message.ends_with("; the log is damaged: move it away to go on without it"));
   write_text(path, "{\"step\":1}\n{\"step\":2}\n");
   CHECK(error_message([&] { read_log(path); }).starts_with(path + ": line 1: "));
+  write_text(path, std::string(3 << 20, ' ') + "\n{\"step\":2}\n");
+  CHECK(error_message([&] { read_log(path); }).starts_with(path + ": a line is longer than 1048576 bytes"));
+}
+
+TEST_CASE("lines are read across the ends of blocks", "[train][log]") {
+  const TemporaryFolder folder;
+  const std::string path = folder / "log.jsonl";
+  std::int64_t bytes = 0;
+  {
+    Log log(path, 0);
+    for (std::int64_t step = 1; step <= 30000; ++step) log.write({step, 1.0 / 3, 0.1, 1.5, step, 0.25});
+    bytes = static_cast<std::int64_t>(fs::file_size(path));
+    log.write({30001, 0.5, 0.1, 1.5, 1, 0.25});
+  }
+  REQUIRE(bytes > 2 << 20);  // more than two blocks
+  const LogRecords records = read_log(path, 30000);
+  CHECK(records.bytes == bytes);
+  REQUIRE(records.steps.size() == 30000);
+  bool right = true;
+  for (std::size_t i = 0; i < records.steps.size(); ++i)
+    right = right && records.steps[i].step == static_cast<std::int64_t>(i + 1) &&
+            records.steps[i].loss == 1.0 / 3;
+  CHECK(right);
 }
 
 TEST_CASE("a log on a full disk is an error", "[train][log]") {
@@ -91,74 +112,6 @@ TEST_CASE("a log on a full disk is an error", "[train][log]") {
   CHECK(error_message([&] { Log(folder / "none/log.jsonl", 0); }) ==
         folder / "none/log.jsonl" + ": cannot write: No such file or directory");
   CHECK(error_message([&] { Log(folder.path(), 0); }) == folder.path() + ": cannot write: Is a directory");
-}
-
-/// Whether every tag is closed, in order: enough of XML for what loss_curve() writes.
-bool well_formed(const std::string& svg) {
-  std::vector<std::string> open;
-  for (std::size_t at = svg.find('<'); at != std::string::npos; at = svg.find('<', at + 1)) {
-    const std::size_t end = svg.find('>', at);
-    if (end == std::string::npos || svg.find('<', at + 1) < end) return false;
-    const std::string tag = svg.substr(at + 1, end - at - 1);
-    if (tag.back() == '/') continue;
-    if (tag[0] != '/') {
-      open.push_back(tag.substr(0, tag.find_first_of(" \n")));
-    } else if (open.empty() || open.back() != tag.substr(1)) {
-      return false;
-    } else {
-      open.pop_back();
-    }
-  }
-  return open.empty();
-}
-
-TEST_CASE("the loss curve is well-formed for every log", "[train][curve]") {
-  LogRecords records;
-  for (const int steps : {0, 1, 2, 7, 1000, 30000}) {
-    records = {};
-    for (int i = 1; i <= steps; ++i) {
-      records.steps.push_back({i, 2 + 3.5 / std::sqrt(i), 0, 0, 0, 0});
-      if (i % 100 == 0) records.evaluations.push_back({i, {2.1 + 3.5 / std::sqrt(i), 1}});
-    }
-    const std::string svg = loss_curve(records);
-    CAPTURE(steps);
-    CHECK(well_formed(svg));
-    CHECK(svg.find("nan") == std::string::npos);
-    CHECK(svg.find("inf") == std::string::npos);
-    CHECK(svg.size() < 64 * 1024);
-    CHECK(svg == loss_curve(records));
-  }
-  CHECK(loss_curve(records).find("loss in nats per byte") != std::string::npos);
-  CHECK_FALSE(well_formed("<svg><g></svg>"));
-  records = {};
-  for (int i = 1; i <= 5; ++i) records.steps.push_back({i, 1, 0, 0, 0, 0});  // a flat line has no range
-  CHECK(well_formed(loss_curve(records)));
-  records = {};
-  records.evaluations.push_back({3, {1, 1}});
-  CHECK(well_formed(loss_curve(records)));
-}
-
-TEST_CASE("progress is one line on a terminal and a line per evaluation elsewhere", "[train][progress]") {
-  std::ostringstream terminal, file;
-  {
-    Progress a(&terminal, true, 0, 1000), b(&file, false, 0, 1000), silent(nullptr, true, 0, 1000);
-    for (Progress* progress : {&a, &b, &silent}) {
-      progress->step(1, 5.5, 16384, 1);
-      progress->evaluation({4.25, 100});
-    }
-  }
-  CHECK(terminal.str().starts_with("\rstep 1/1000  loss 5.500  held out 4.250  16,384 tokens/s  "));
-  CHECK(file.str().starts_with("step 1/1000  loss 5.500  held out 4.250  16,384 tokens/s  "));
-  CHECK(file.str().ends_with(" left\n"));
-  CHECK(terminal.str().ends_with(" left\n"));
-}
-
-TEST_CASE("durations are read at a glance", "[train][progress]") {
-  CHECK(duration(0.4) == "0 s");
-  CHECK(duration(59.4) == "59 s");
-  CHECK(duration(59.6) == "1 min 00 s");
-  CHECK(duration(125) == "2 min 05 s");
-  CHECK(duration(3 * 3600 + 20 * 60 + 5) == "3 h 20 min");
 }
 
 }  // namespace
