@@ -43,7 +43,7 @@ std::pair<char*, std::int64_t> bytes_of(const Tensor& x) {
 
 Tensor allocate(const std::string& path, const SafetensorsEntry& entry) {
   const std::optional<Dtype> dtype = parse_dtype(entry.dtype);
-  require(dtype.has_value(), path.c_str(), "tensor ", quote(entry.name), " is ", entry.dtype,
+  require(dtype.has_value(), path.c_str(), "tensor ", quote(entry.name), " is ", printable(entry.dtype),
           ", which retnet does not have; convert it to F32, F64, BF16 or I32");
   require(entry.shape.size() <= static_cast<std::size_t>(kMaxRank), path.c_str(), "tensor ",
           quote(entry.name), " has ", entry.shape.size(), " dimensions, at most ", kMaxRank, " are possible");
@@ -75,6 +75,13 @@ std::string header_text(const std::vector<NamedTensor>& tensors,
 
 }  // namespace
 
+void require_checksum(const InputFile& file, const SafetensorsHeader& header, std::uint32_t checksum) {
+  const auto stored = header.metadata.find(kSafetensorsChecksumKey);
+  require(stored == header.metadata.end() || stored->second == hex(checksum), printable(file.path()).c_str(),
+          "the file is damaged: the checksum of its data is ", hex(checksum), ", but ",
+          stored == header.metadata.end() ? "" : quote(stored->second), " was written");
+}
+
 SafetensorsFile load_safetensors(const std::string& path) {
   const InputFile file(path);
   const std::string shown = printable(path);
@@ -88,12 +95,8 @@ SafetensorsFile load_safetensors(const std::string& path) {
     file.read(header.data_begin + header.tensors[i].begin, bytes, count);
     checksum = crc32(bytes, count, checksum);
   }
-  if (const auto stored = header.metadata.find(kSafetensorsChecksumKey); stored != header.metadata.end()) {
-    require(stored->second == hex(checksum), shown.c_str(),
-            "the file is damaged: the checksum of its data is ", hex(checksum), ", but ",
-            quote(stored->second), " was written");
-    header.metadata.erase(stored);
-  }
+  require_checksum(file, header, checksum);
+  header.metadata.erase(kSafetensorsChecksumKey);
   result.metadata = std::move(header.metadata);
   return result;
 }

@@ -27,7 +27,7 @@ struct NamedTensor {
 /// What a safetensors file says about one tensor.
 struct SafetensorsEntry {
   std::string name;                 ///< any text, also empty or with NUL bytes: print it with quote()
-  std::string dtype;                ///< "F32", "BF16", .., as the format names them
+  std::string dtype;  ///< "F32", "BF16", .., as the format names them; any text, as newer files may
   std::vector<std::int64_t> shape;  ///< sizes, each below 2^48
   std::int64_t begin = 0, end = 0;  ///< bytes [begin, end) of the data region
 };
@@ -52,15 +52,19 @@ inline constexpr const char* kSafetensorsChecksumKey = "data_crc32";
 /// Reads and checks the header, whatever the dtypes; no tensor data is read, so files of any size are quick.
 ///
 /// Refuses what the format forbids: a header beyond 100 MB or the file; what is no JSON object of the form
-/// above; tensors whose size is not shape x dtype, that overlap, leave holes, or end before or after the
-/// file. Stricter than the format's own reader: duplicate keys and sizes of 2^48 and more are refused.
-/// Unknown fields are ignored.
+/// above; tensors whose size is not shape x dtype (where the dtype is known), that overlap, leave holes, or
+/// end before or after the file. Stricter than the format's own reader: duplicate keys and sizes of 2^48 and
+/// more are refused. Unknown fields are ignored.
 /// @throws Error "PATH: ..." in one line; never allocates for more than the file holds
 SafetensorsHeader read_safetensors_header(const std::string& path);
 SafetensorsHeader read_safetensors_header(const InputFile& file);  ///< the same for a file that is open
 
 /// Indices into the tensors of a header in the order of their data.
 std::vector<std::size_t> data_order(const SafetensorsHeader& header);
+
+/// @throws Error when the file has a checksum that is not `checksum`, that of its data in the order of the
+/// data
+void require_checksum(const InputFile& file, const SafetensorsHeader& header, std::uint32_t checksum);
 
 /// Reads all tensors to the CPU, and checks them against the checksum where there is one (it is then not part
 /// of the metadata returned). F32, F64, BF16 and I32 become f32, f64, bf16 and i32.

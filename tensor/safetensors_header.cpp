@@ -2,8 +2,8 @@
 // acts on it.
 #include <algorithm>
 #include <bit>
-#include <iterator>
 #include <numeric>
+#include <optional>
 #include <tuple>
 
 #include "tensor/error.h"
@@ -23,19 +23,20 @@ constexpr std::int64_t kMaxSize = std::int64_t{1} << 48;
 
 struct KnownDtype {
   const char* name;
-  std::int64_t bytes;
+  std::int64_t bits;
 };
 // Those that we cannot load are listed all the same, so that a file of others can be looked at.
 constexpr KnownDtype kKnownDtypes[] = {
-    {"F64", 8},  {"F32", 4},     {"F16", 2},     {"BF16", 2},    {"I64", 8}, {"I32", 4},
-    {"I16", 2},  {"I8", 1},      {"U64", 8},     {"U32", 4},     {"U16", 2}, {"U8", 1},
-    {"BOOL", 1}, {"F8_E4M3", 1}, {"F8_E5M2", 1}, {"F8_E8M0", 1}, {"C64", 8}};
+    {"F64", 64},        {"F32", 32},    {"F16", 16},    {"BF16", 16},   {"I64", 64},    {"I32", 32},
+    {"I16", 16},        {"I8", 8},      {"U64", 64},    {"U32", 32},    {"U16", 16},    {"U8", 8},
+    {"BOOL", 8},        {"C64", 64},    {"F8_E4M3", 8}, {"F8_E5M2", 8}, {"F8_E8M0", 8}, {"F8_E4M3FNUZ", 8},
+    {"F8_E5M2FNUZ", 8}, {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"F4", 4}};
 
-std::int64_t bytes_per_element(const std::string& what, const std::string& dtype) {
-  const auto known = std::find_if(std::begin(kKnownDtypes), std::end(kKnownDtypes),
-                                  [&](const KnownDtype& candidate) { return dtype == candidate.name; });
-  require(known != std::end(kKnownDtypes), what.c_str(), "unknown dtype ", quote(dtype));
-  return known->bytes;
+// 0 for a dtype that is not known: the format gets new ones.
+std::int64_t bits_per_element(const std::string& dtype) {
+  for (const KnownDtype& known : kKnownDtypes)
+    if (dtype == known.name) return known.bits;
+  return 0;
 }
 
 std::vector<std::int64_t> read_shape(const std::string& what, const Json& json) {
@@ -48,16 +49,21 @@ std::vector<std::int64_t> read_shape(const std::string& what, const Json& json) 
   return shape;
 }
 
-std::int64_t count_bytes(const std::string& what, const SafetensorsEntry& entry) {
+// The bytes that shape and dtype make, or nothing where the dtype is not known.
+std::optional<std::int64_t> count_bytes(const std::string& what, const SafetensorsEntry& entry) {
+  const std::int64_t element = bits_per_element(entry.dtype);
   // A size of 0 must not hide the overflow of the others: strides are products of them, too.
-  std::int64_t bytes = bytes_per_element(what, entry.dtype);
+  std::int64_t bits = std::max<std::int64_t>(element, 1);
   bool empty = false;
   for (const std::int64_t size : entry.shape) {
     empty = empty || size == 0;
-    const bool overflow = __builtin_mul_overflow(bytes, std::max<std::int64_t>(size, 1), &bytes);
-    require(!overflow, what.c_str(), "the sizes multiply to 2^63 bytes or more");
+    const bool overflow = __builtin_mul_overflow(bits, std::max<std::int64_t>(size, 1), &bits);
+    require(!overflow, what.c_str(), "the sizes multiply to 2^63 bits or more");
   }
-  return empty ? 0 : bytes;
+  if (element == 0) return std::nullopt;
+  if (empty) return 0;
+  require(bits % 8 == 0, what.c_str(), "shape and dtype make ", bits, " bits, which are no whole bytes");
+  return bits / 8;
 }
 
 SafetensorsEntry read_entry(const std::string& path, const std::string& name, const Json& json,
@@ -73,9 +79,9 @@ SafetensorsEntry read_entry(const std::string& path, const std::string& name, co
           entry.end, "] are negative or reversed");
   require(entry.end <= data_size, what.c_str(), "data_offsets [", entry.begin, ", ", entry.end,
           "] lie beyond the ", data_size, " bytes of data; is the file truncated?");
-  const std::int64_t bytes = count_bytes(what, entry);
-  require(entry.end - entry.begin == bytes, what.c_str(), "shape and dtype make ", bytes,
-          " bytes, data_offsets ", entry.end - entry.begin);
+  const std::optional<std::int64_t> bytes = count_bytes(what, entry);
+  require(!bytes || entry.end - entry.begin == *bytes, what.c_str(), "shape and dtype make ",
+          bytes.value_or(0), " bytes, data_offsets ", entry.end - entry.begin);
   return entry;
 }
 

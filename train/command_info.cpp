@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <map>
 #include <memory>
 
@@ -9,9 +11,13 @@
 #include "train/commands.h"
 #include "train/output.h"
 #include "train/presets.h"
+#include "train/run_folder.h"
+#include "train/tensor_list.h"
 
 namespace retnet {
 namespace {
+
+namespace fs = std::filesystem;
 
 std::string line(const std::string& name, const std::string& value) {
   std::string text = name;
@@ -92,18 +98,77 @@ std::string model_text(const std::string& path) {
       line("model", printable(trained.folder)) +
       line("parameters", with_commas(config.parameters()) + " in " + name(model.dtype())) +
       line("state", human_bytes(state_bytes(config, model.dtype())) + " per sequence, however long");
-  return text + "\nconfig\n" + config_text(config) + "\n" + parameter_text(model) + "\n" + decay_text(config);
+  return text + "\nconfig\n" + config_text(config) + "\n" + parameter_text(model) + "\n" +
+         decay_text(config) + "\n" + tensor_list(folder + "/model.safetensors");
+}
+
+bool exists(const std::string& path) {
+  std::error_code ignored;
+  return fs::exists(path, ignored);
+}
+
+// Whether a folder is a run, a checkpoint, or a model by itself, of this program.
+bool is_ours(const std::string& folder) {
+  if (exists(folder + "/trainer.json") || !checkpoint_steps(folder).empty()) return true;
+  if (!exists(folder + "/config.json") || !exists(folder + "/model.safetensors")) return false;
+  try {
+    config_from_json(read_json(folder + "/config.json"), folder);
+    return true;
+  } catch (const Error&) {
+    return false;  // other programs call theirs config.json too
+  }
+}
+
+// A folder that holds weights of other programs: each file of them.
+std::string files_text(const std::string& folder) {
+  std::vector<std::string> paths;
+  std::error_code error;
+  for (fs::directory_iterator entry(folder, error); !error && entry != fs::directory_iterator();
+       entry.increment(error))
+    if (entry->path().extension() == ".safetensors") paths.push_back(entry->path().string());
+  require(!error, printable(folder).c_str(), "cannot list the folder: ", error.message());
+  require(!paths.empty(), printable(folder).c_str(),
+          "holds no run, no checkpoint and no file *.safetensors; give one that does, or a file");
+  std::sort(paths.begin(), paths.end());
+  std::string text;
+  for (const std::string& path : paths) {
+    if (!text.empty()) text += '\n';
+    text += tensor_list(path);
+  }
+  return text;
+}
+
+// Whatever is at a path: a safetensors file, a model, or a folder of such files.
+std::string path_text(const std::string& path) {
+  std::error_code ignored;
+  if (!fs::is_directory(path, ignored)) return tensor_list(path);
+  return is_ours(path) ? model_text(path) : files_text(path);
 }
 
 }  // namespace
 
 Command info_command() {
-  const auto model = std::make_shared<std::string>();
-  Command command{"info", "describes this program, or a model", {}, {}, {}, {}};
-  command.examples = {"retnet info", "retnet info --model runs/first"};
-  command.add("--model", "DIR", *model, "a run or a checkpoint to describe");
-  command.run = [model] {
-    print(model->empty() ? build_text() : model_text(*model));
+  struct Given {
+    std::string path, model;
+  };
+  const auto given = std::make_shared<Given>();
+  Command command{"info", "describes this program, a model, or a safetensors file", {}, {}, {}, {}};
+  command.description =
+      "Without a path: this build, and the presets. Of a run or a checkpoint: its config, weights by part "
+      "and "
+      "decays. Of every safetensors file, of other programs too: metadata, and each tensor's dtype, shape, "
+      "place "
+      "in the data, and statistics of its numbers.";
+  command.examples = {"retnet info", "retnet info runs/first", "retnet info other/model.safetensors"};
+  command.bare = {"PATH", "PATH", "a run, a checkpoint, a safetensors file, or a folder of them", "", {}};
+  command.bare.set = [given](const std::string& text) { given->path = text; };
+  command.add("--model", "DIR", given->model, "a run or a checkpoint, and nothing else");
+  command.run = [given] {
+    if (!given->path.empty() && !given->model.empty())
+      throw UsageError("give either PATH or --model DIR, got both");
+    print(!given->model.empty() ? model_text(given->model)
+          : given->path.empty() ? build_text()
+                                : path_text(given->path));
     return 0;
   };
   return command;

@@ -4,6 +4,7 @@
 
 #include "kernels/parallel.h"
 #include "tensor/stream.h"
+#include "train/foreign_words.h"
 #include "train/output.h"
 #include "train/threads.h"
 
@@ -29,35 +30,24 @@ const Option* find(const Command& command, const std::string& name) {
 
 // What is wrong with an argument that no flag took.
 std::string unexpected(const Command& command, const std::string& argument) {
-  if (argument.empty() || argument[0] != '-') return "unexpected argument " + quote(argument);
+  if (argument.empty() || argument[0] != '-')
+    return "unexpected argument " + quote(argument) + bare_hint(argument, names(command));
   std::string name = argument.substr(0, argument.find('='));
   const std::string shown = printable(name);
+  std::string hint = flag_hint(name, names(command));
   if (name.size() > 2) std::replace(name.begin() + 2, name.end(), '_', '-');
-  const std::string nearest = did_you_mean(name, names(command));
-  return "unknown flag " + shown +
-         (nearest.empty() ? "; retnet " + command.name + " --help lists them" : nearest);
+  if (hint.empty()) hint = did_you_mean(name, names(command));
+  return "unknown flag " + shown + (hint.empty() ? "; retnet " + command.name + " --help lists them" : hint);
 }
 
-// `--data a.txt b.txt --quiet`, as a shell makes it of `--data *.txt --quiet`, with the flag before each
-// value. What begins with a dash is a flag; a lone dash is standard input.
-std::vector<std::string> one_value_each(const Command& command, const std::vector<std::string>& arguments) {
-  std::vector<std::string> expanded;
+// The arguments with every flag and its value in one word, so that the parser takes no value for a flag: a
+// path may begin with a dash. A flag of ours where the value of another should be is a forgotten value.
+// `--data a.txt b.txt --quiet`, as a shell makes it of `--data *.txt --quiet`, gets the flag before each value:
+// what begins with a dash is a flag, and a lone dash is standard input.
+std::vector<std::string> joined_values(const Command& command, const std::vector<std::string>& arguments) {
+  std::vector<std::string> joined;
   for (std::size_t i = 0; i < arguments.size(); ++i) {
-    const std::size_t equals = arguments[i].find('=');
-    const Option* option = find(command, arguments[i].substr(0, equals));
-    expanded.push_back(arguments[i]);
-    if (option == nullptr || option->value.empty()) continue;
-    if (equals == std::string::npos && i + 1 < arguments.size()) expanded.push_back(arguments[++i]);
-    if (!option->repeatable) continue;
-    for (; i + 1 < arguments.size() && (!arguments[i + 1].starts_with('-') || arguments[i + 1] == "-"); ++i)
-      expanded.insert(expanded.end(), {option->name, arguments[i + 1]});
-  }
-  return expanded;
-}
-
-// A flag where the value of another should be is a forgotten value. The parser would take it for the value.
-void require_values(const Command& command, const std::vector<std::string>& arguments) {
-  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    joined.push_back(arguments[i]);
     const std::string& argument = arguments[i];
     const std::size_t equals = argument.find('=');
     const Option* option = find(command, argument.substr(0, equals));
@@ -68,12 +58,17 @@ void require_values(const Command& command, const std::vector<std::string>& argu
       if (inside) throw UsageError(option->name + " takes no value");
       continue;
     }
+    const std::string needs = option->name + " needs a value (" + option->value + ")";
     const bool last = i + 1 == arguments.size();
-    const bool missing =
-        inside ? equals + 1 == argument.size() : last || find(command, arguments[i + 1]) != nullptr;
-    if (missing) throw UsageError(option->name + " needs a value (" + option->value + ")");
-    if (!inside) ++i;
+    if (!inside && (last || find(command, arguments[i + 1]) != nullptr)) throw UsageError(needs);
+    if (inside ? equals + 1 == argument.size() : arguments[i + 1].empty())
+      throw UsageError(needs + " of at least one character, got an empty one");
+    if (!inside) joined.back() += "=" + arguments[++i];
+    if (!option->repeatable) continue;
+    for (; i + 1 < arguments.size() && (!arguments[i + 1].starts_with('-') || arguments[i + 1] == "-"); ++i)
+      joined.push_back(option->name + "=" + arguments[i + 1]);
   }
+  return joined;
 }
 
 void set_values(const Option& option, const std::vector<std::string>& values) {
@@ -99,7 +94,14 @@ Option& Command::add_switch(const std::string& flag, bool& field, const std::str
   return options.back();
 }
 
-void Command::add_device(Device& field) { add("--device", "NAME", field, "where to compute: cpu or hip"); }
+void Command::add_device(Device& field) {
+  Option& option = add("--device", "NAME", field, "where to compute: cpu or hip");
+  option.set = [&field](const std::string& text) {
+    if (const std::string hint = device_hint(text); !hint.empty())
+      fail("--device", "required cpu or hip, got ", quote(text), hint);
+    parse_field("--device", text, field);
+  };
+}
 
 void Command::add_threads() {
   Option option{"--threads",
@@ -122,8 +124,7 @@ void require_standard_input_once(const std::vector<std::string>& inputs) {
     throw UsageError("standard input can be read only once; give a file in place of one of them");
 }
 
-bool parse(const Command& command, const std::vector<std::string>& given) {
-  const std::vector<std::string> arguments = one_value_each(command, given);
+bool parse(const Command& command, const std::vector<std::string>& arguments) {
   CLI::App app;
   app.set_help_flag("-h,--help");
   app.allow_extras();  // and say ourselves what is wrong with them
@@ -138,19 +139,24 @@ bool parse(const Command& command, const std::vector<std::string>& given) {
       parsed.push_back(
           app.add_option(spellings)->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll));
   }
-  if (std::find_if(arguments.begin(), arguments.end(), [](const std::string& argument) {
-        return argument == "--help" || argument == "-h";
-      }) == arguments.end())
-    require_values(command, arguments);
+  const bool help = std::any_of(arguments.begin(), arguments.end(), [](const std::string& argument) {
+    return argument == "--help" || argument == "-h";
+  });
+  const std::vector<std::string> words = help ? arguments : joined_values(command, arguments);
   try {
-    app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
+    app.parse(std::vector<std::string>(words.rbegin(), words.rend()));
   } catch (const CLI::CallForHelp&) {
     return false;
   } catch (const CLI::ParseError& error) {
     throw UsageError(error.what());
   }
-  if (const std::vector<std::string> extra = app.remaining(); !extra.empty())
-    throw UsageError(unexpected(command, extra.front()));
+  std::vector<std::string> bare;
+  for (const std::string& extra : app.remaining()) {
+    if (command.bare.name.empty() || extra.empty() || extra[0] == '-')
+      throw UsageError(unexpected(command, extra));
+    bare.push_back(extra);
+  }
+  if (!bare.empty()) set_values(command.bare, bare);
   for (std::size_t i = 0; i < parsed.size(); ++i) {
     const Option& option = command.options[i];
     if (option.required && parsed[i]->count() == 0) throw UsageError(option.name + " is required");
@@ -165,6 +171,7 @@ std::string help_text(const Command& command) {
   std::string text = "retnet " + command.name + ": " + command.summary + "\n\nusage: retnet " + command.name;
   for (const Option& option : command.options)
     if (option.required) text += " " + option.name + " " + option.value;
+  if (!command.bare.name.empty()) text += " [" + command.bare.name + "]";
   text += " [options]\n";
   if (!command.description.empty()) text += "\n" + wrapped(command.description, kColumn + kWidth, 0) + "\n";
 
@@ -185,7 +192,9 @@ std::string help_text(const Command& command) {
       const std::string fallback = option.fallback.empty() ? "" : " (" + option.fallback + ")";
       line("  " + option.name + given, option.help + fallback);
     }
-    if (&group == &groups.front()) line("  -h, --help", "this text");
+    if (&group != &groups.front()) continue;
+    if (!command.bare.name.empty()) line("  " + command.bare.name, command.bare.help);
+    line("  -h, --help", "this text");
   }
   text += "\nexamples:\n";
   for (const std::string& example : command.examples) text += "  " + example + "\n";

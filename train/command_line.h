@@ -36,6 +36,7 @@ struct Command {
   std::vector<Option> options;
   std::function<int()> run;  ///< returns the exit code; throws Error
   std::string description;   ///< a paragraph for help, or ""
+  Option bare = {};          ///< what an argument without a flag means; no name: there must be none
 
   /// Adds a flag whose value goes to `field`, which must live until run() is done and holds the default.
   template <class T>
@@ -97,9 +98,8 @@ std::string shown(const T& field) {
   if constexpr (std::is_same_v<T, std::vector<double>>) return "";
   if constexpr (std::is_same_v<T, bool>) return field ? "true" : "false";
   if constexpr (std::is_arithmetic_v<T> && !std::is_same_v<T, bool>) {
-    std::ostringstream text;
-    text << field;
-    return text.str();
+    if constexpr (std::is_floating_point_v<T>) return number_text(field);
+    return std::to_string(field);
   }
   return "";
 }
