@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "tensor/ops.h"
+#include "tensor/text.h"
 
 namespace retnet {
 namespace {
@@ -84,8 +85,9 @@ bool check_input(const CheckedFunction& f, const std::vector<Variable>& inputs, 
     if (!(error <= result.worst) || result.message.empty()) {
       if (!(error <= result.worst)) result.worst = error;
       message.str("");
-      message << "input " << index << ", element " << element << ": central difference " << numeric
-              << ", rule " << rule << ", relative error " << error;
+      message << "input " << index << ", element " << element << ": central difference "
+              << number_text(numeric) << ", rule " << number_text(rule) << ", relative error "
+              << number_text(error);
       result.message = message.str();
     }
     if (!(error <= options.tolerance)) ok = false;

@@ -24,15 +24,29 @@ void set_parameters(RetNet& model, const std::vector<NamedTensor>& tensors, cons
     require(found != by_name.end(), path, "the tensor ", parameter.name,
             " is missing; config.json asks for it");
     const Tensor& value = found->second;
-    require(value.shape() == parameter.variable.shape() && value.dtype() == parameter.variable.dtype(), path,
-            parameter.name, " is ", value.shape(), " ", value.dtype(), ", but config.json asks for ",
-            parameter.variable.shape(), " ", parameter.variable.dtype());
+    require(value.shape() == parameter.variable.shape(), path, parameter.name, " is ", value.shape(),
+            ", but config.json asks for ", parameter.variable.shape());
     require(all_finite(value), path, parameter.name, " holds a number that is not finite");
     parameter.variable.set_value(value);
     by_name.erase(found);
   }
   require(by_name.empty(), path, "the tensor ", by_name.empty() ? "" : quote(by_name.begin()->first),
           " is not part of the model that config.json describes");
+}
+
+/// @returns the dtype of the weights in a file. @throws Error unless it is the same for all, and one that a
+/// model may have
+Dtype weights_dtype(const std::string& path) {
+  const std::vector<SafetensorsEntry> tensors = read_safetensors_header(path).tensors;
+  for (const SafetensorsEntry& tensor : tensors) {
+    require(tensor.dtype == "F32" || tensor.dtype == "F64", printable(path).c_str(), "the tensor ",
+            quote(tensor.name), " is ", printable(tensor.dtype),
+            ", but a model's weights are F32 or F64; convert them to F32");
+    require(tensor.dtype == tensors[0].dtype, printable(path).c_str(), "the tensor ", quote(tensor.name),
+            " is ", tensor.dtype, " and ", quote(tensors[0].name), " is ", tensors[0].dtype,
+            ", but all weights of a model have one dtype; convert them to F32");
+  }
+  return tensors.empty() || tensors[0].dtype == "F32" ? Dtype::f32 : Dtype::f64;
 }
 
 }  // namespace
@@ -48,13 +62,8 @@ void save_model(const std::string& folder, RetNet& model) {
 RetNet load_model(const std::string& folder) {
   const std::string config_path = folder + "/config.json", weights_path = folder + "/model.safetensors";
   const Config config = config_from_json(read_json(config_path), config_path);
+  const Dtype dtype = weights_dtype(weights_path);
   const SafetensorsFile file = load_safetensors(weights_path);
-  // The weights decide the dtype; the first parameter stands for all, and the others are checked against it.
-  Dtype dtype = Dtype::f32;
-  for (const NamedTensor& tensor : file.tensors)
-    if (tensor.name == "embed.weight") dtype = tensor.value.dtype();
-  require(dtype == Dtype::f32 || dtype == Dtype::f64, weights_path.c_str(), "embed.weight is ", dtype,
-          ", but a model is f32 or f64");
   // A config of a far larger model is refused before its weights are allocated.
   std::int64_t numbers = 0;
   for (const NamedTensor& tensor : file.tensors) numbers += tensor.value.size();

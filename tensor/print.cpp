@@ -11,6 +11,7 @@ constexpr std::int64_t kEdge = 3;         // numbers shown at each end of an abb
 constexpr std::int64_t kShownAll = 1000;  // tensors up to this size are shown whole
 
 std::string number(double value, Dtype dtype) {
+  if (std::isnan(value)) return "nan";  // printf has "-nan" for some
   char text[32];
   if (dtype == Dtype::i32) {
     std::snprintf(text, sizeof text, "%.0f", value);

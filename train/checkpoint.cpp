@@ -155,6 +155,15 @@ void try_load(const std::string& folder) {
   load_optimizer(folder, optimizer);
 }
 
+/// @throws Error naming the folder to give instead of a file in it
+void require_folder(const std::string& path) {
+  std::error_code ignored;
+  if (std::filesystem::is_directory(path, ignored)) return;
+  const std::string parent = std::filesystem::path(path).parent_path().string();
+  fail(printable(path).c_str(),
+       "is a file; give the folder that it is in: ", printable(parent.empty() ? "." : parent));
+}
+
 }  // namespace
 
 Json data_to_json(const std::vector<std::string>& data) {
@@ -301,6 +310,7 @@ std::optional<BegunRun> begun_run(const std::string& run) {
 TrainedModel load_trained(const std::string& path) {
   require(exists(path), printable(path).c_str(),
           "there is no such folder; give one that `retnet train` wrote");
+  require_folder(path);
   std::optional<TrainedModel> found;
   const auto load = [&](const std::string& folder) {
     // Another number of heads fits the same weights; only the checksums tell.

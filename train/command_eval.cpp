@@ -50,7 +50,7 @@ int run(const Given& given) {
   check("--window", given.window.value_or(1), 1 << 24);
   check("--batch", given.batch, 1 << 20);
   if (given.held_out && !(*given.held_out > 0 && *given.held_out <= 1))
-    throw UsageError("--held-out must be in (0, 1]");
+    throw UsageError("--held-out must be in (0, 1], got " + number_text(*given.held_out));
   require_standard_input_once(given.data);
   require_device(given.device);
   TrainedModel loaded = load_trained(given.model);
@@ -58,6 +58,12 @@ int run(const Given& given) {
   model.to(given.device);
   const std::optional<TrainerState>& trained = loaded.state;
   const Dataset data = read_data(given, loaded.folder, trained);
+  const bool all_learned =
+      trained && trained->settings.held_out == 0 && !given.held_out && data.train_size() > 0;
+  if (all_learned)
+    throw UsageError(
+        "--data is required: the run learned from all of its text (held_out 0); name another text, or a part of "
+        "its own with --held-out X");
   require(data.held_out_size() >= 2, "--data", "needs at least 2 bytes to evaluate on, got ",
           data.held_out_size());
   const std::int64_t window = given.window.value_or(trained ? trained->settings.window : 256);

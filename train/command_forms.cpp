@@ -56,8 +56,7 @@ bool verdict(const std::vector<Column>& columns, std::string& line) {
     for (const FormDifference& difference : column.differences)
       if (!(difference.worst() <= form_bound(column.dtype))) {
         line = std::string("the forms differ: ") + difference.name + " in " + name(column.dtype) + " by " +
-               formatted("%.1e", difference.worst()) + ", allowed is " +
-               formatted("%.0e", form_bound(column.dtype));
+               number_text(difference.worst()) + ", allowed is " + number_text(form_bound(column.dtype));
         return false;
       }
   line = "the forms agree";

@@ -29,7 +29,7 @@ void check(Given& given) {
   if (given.decoder.bf16_weights && given.device != Device::cpu)
     throw UsageError("--weights bf16 is for --device cpu");
   if (given.prompt.empty() == given.prompt_file.empty())
-    throw UsageError("give either --prompt TEXT or --prompt-file FILE");
+    throw UsageError("give either --prompt TEXT or --prompt-file FILE, of at least one byte");
   if (given.tokens < 0)
     throw UsageError("--tokens: required at least 0, got " + std::to_string(given.tokens));
   try {

@@ -10,6 +10,7 @@
 #include "tensor/memory_limit.h"
 #include "tensor/text.h"
 #include "train/commands.h"
+#include "train/foreign_words.h"
 #include "train/output.h"
 #include "train/threads.h"
 
@@ -58,9 +59,12 @@ int dispatch(const std::vector<std::string>& arguments, const char*& running) {
     return command.run();
   }
   if (arguments.empty()) throw UsageError("a command is required; retnet --help lists them");
-  const std::string nearest = did_you_mean(first, names);
-  throw UsageError((first[0] == '-' ? "unknown flag " : "unknown command ") + quote(first) +
-                   (nearest.empty() ? "; retnet --help lists them" : nearest));
+  const bool flag = !first.empty() && first[0] == '-';
+  std::string hint = flag ? "" : command_hint(first);
+  if (hint.empty()) hint = did_you_mean(first, names);
+  if (hint.empty() && flag) hint = "; flags come after a command: retnet COMMAND " + printable(first);
+  throw UsageError((flag ? "unknown flag " : "unknown command ") + quote(first) +
+                   (hint.empty() ? "; retnet --help lists them" : hint));
 }
 
 // One line on standard error, written without memory from the heap: "retnet train: message".

@@ -154,9 +154,26 @@ TEST_CASE("Weights that contradict the config are refused, naming the tensor", "
           t.push_back({"extra", Tensor::zeros({1})});
         }) == path + ": the tensor \"extra\" is not part of the model that config.json describes");
   CHECK(load_with([](auto& t) { t[1].value = Tensor::zeros({3}); }) ==
-        path + ": layers.0.norm1.weight is [3] f32, but config.json asks for [10] f32");
+        path + ": layers.0.norm1.weight is [3], but config.json asks for [10]");
   CHECK(load_with([](auto& t) { t[1].value = astype(t[1].value, Dtype::f64); }) ==
-        path + ": layers.0.norm1.weight is [10] f64, but config.json asks for [10] f32");
+        path +
+            ": the tensor \"layers.0.norm1.weight\" is F64 and \"embed.weight\" is F32, but all weights of a "
+            "model have one dtype; convert them to F32");
+  // What the hint of one refusal asks for must not be refused in turn.
+  const auto all = [](Dtype dtype) {
+    return [dtype](auto& tensors) {
+      for (NamedTensor& tensor : tensors) tensor.value = astype(tensor.value, dtype);
+    };
+  };
+  const std::string asked = ", but a model's weights are F32 or F64; convert them to F32";
+  CHECK(load_with(all(Dtype::bf16)) == path + ": the tensor \"embed.weight\" is BF16" + asked);
+  std::string bytes = read_file(path);
+  for (std::size_t at; (at = bytes.find("\"BF16\"")) != bytes.npos;) bytes.replace(at, 6, " \"F16\"");
+  write_file_atomic(path, bytes);
+  CHECK(error_message([&] { load_model(folder.path()); }) ==
+        path + ": the tensor \"embed.weight\" is F16" + asked);
+  CHECK(load_with(all(Dtype::f32)) == "no error");
+  CHECK(load_with(all(Dtype::f64)) == "no error");
   CHECK(load_with([](auto& t) { t[1].value = Tensor::full({10}, std::nan("")); }) ==
         path + ": layers.0.norm1.weight holds a number that is not finite");
   write_file_atomic(folder.path() + "/config.json", "{\"layers\": 3");
