@@ -7,6 +7,9 @@
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
+
+#include "tensor/text.h"
 
 namespace retnet {
 
@@ -35,14 +38,27 @@ struct MemorySize {
   char text[24];
 };
 
+namespace detail {
+
+/// A part of a message, numbers with all their digits.
+template <class Part>
+decltype(auto) shown_in_error(const Part& part) {
+  if constexpr (std::is_floating_point_v<Part>)
+    return number_text(part);
+  else
+    return (part);
+}
+
+}  // namespace detail
+
 /// Throws Error("op: part part ...").
 /// @param op     the operation that refuses, e.g. "matmul"
-/// @param parts  printed one after the other with operator<<
+/// @param parts  printed one after the other with operator<<, numbers as number_text() has them
 template <class... Parts>
 [[noreturn]] void fail(const char* op, const Parts&... parts) {
   std::ostringstream message;
   message << op << ": ";
-  (message << ... << parts);
+  (message << ... << detail::shown_in_error(parts));
   throw Error(message.str());
 }
 

@@ -89,9 +89,11 @@ class SummaryOf : public Summary {
     if (count_ == 0 || *low < low_) low_ = *low;
     if (count_ == 0 || *high > high_) high_ = *high;
     const auto n = static_cast<double>(numbers_.size()), before = static_cast<double>(count_);
+    // Of numbers that are close together, only what sets them apart is summed.
+    const auto shift = static_cast<double>(numbers_[0]);
     double sum = 0, squares = 0;
-    for (const N number : numbers_) sum += static_cast<double>(number);
-    const double mean = sum / n;
+    for (const N number : numbers_) sum += static_cast<double>(number) - shift;
+    const double mean = shift + sum / n;
     for (const N number : numbers_) {
       const double distance = static_cast<double>(number) - mean;
       squares += distance * distance;

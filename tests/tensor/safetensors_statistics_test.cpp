@@ -3,6 +3,7 @@
 
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -90,24 +91,24 @@ TEST_CASE("statistics of a tensor of each dtype", "[safetensors][statistics]") {
     CAPTURE(i, found[i]->low, found[i]->high, found[i]->mean, found[i]->deviation);
     CHECK(found[i]->low == low);
     CHECK(found[i]->high == high);
-    CHECK(std::abs(found[i]->mean - mean) <= 1e-12 * std::abs(mean));
-    CHECK(std::abs(found[i]->deviation - deviation) <= 1e-7 * deviation);
+    CHECK(std::abs(found[i]->mean - mean) <= 1e-12 * std::max(std::abs(mean), deviation));
+    CHECK(std::abs(found[i]->deviation - deviation) <= 1e-13 * deviation);
     CHECK(found[i]->finite == finite);
     CHECK(found[i]->not_finite == not_finite);
   };
-  check(0, "-2", "0.1", (1 - 2 + double(0.1F)) / 3, 1.2675435, 3, 4);
+  check(0, "-2", "1", (1 - 2 + double(0.1F)) / 3, 1.25698050915572, 3, 4);
   CHECK(found[1]->low == "-1e+300");
   CHECK(found[1]->high == "5");
-  check(2, "-2", "65504", 65503.0 / 3, 30879.1413, 3, 3);
-  check(3, "-2", "3.140625", 2.140625 / 3, 2.10848413, 3, 2);
-  check(4, "-9223372036854775808", "9223372036854775807", 9007199254740993.0 / 3, 7.530851e18, 3, 0);
-  check(5, "-2147483648", "2147483647", 2.0 / 3, 1753413056.0, 3, 0);
+  check(2, "-2", "65504", 65503.0 / 3, 30879.1174564444, 3, 3);
+  check(3, "-2", "3.140625", 2.140625 / 3, 2.10840384022422, 3, 2);
+  check(4, "-9223372036854775808", "9223372036854775807", 9007199254740992.0 / 3, 7.53085292971287e18, 3, 0);
+  check(5, "-2147483648", "2147483647", 2.0 / 3, 1753413055.78195, 3, 0);
   check(6, "-32768", "32767", -0.5, 32767.5, 2, 0);
-  check(7, "-128", "127", 0, 104.1025776, 3, 0);
+  check(7, "-128", "127", 0, 104.105715501119, 3, 0);
   check(8, "1", "18446744073709551615", 9223372036854775808.0, 9223372036854775807.0, 2, 0);
   check(9, "7", "4294967295", 2147483651, 2147483644, 2, 0);
   check(10, "1", "65535", 32768, 32767, 2, 0);
-  check(11, "1", "255", 128, 103.6950979, 3, 0);
+  check(11, "1", "255", 128, 103.695065777821, 3, 0);
   check(12, "0", "1", 0.75, std::sqrt(3) / 4, 4, 0);
   check(13, "", "", 0, 0, 0, 0);
   check(14, "", "", 0, 0, 0, 2);
@@ -115,7 +116,7 @@ TEST_CASE("statistics of a tensor of each dtype", "[safetensors][statistics]") {
 
 TEST_CASE("every F16 is what IEEE 754 says it is", "[safetensors][statistics]") {
   std::vector<Entry> entries;
-  for (unsigned bits = 0; bits < 0x10000; bits += bits % 0x400 < 4 || bits % 0x400 > 0x3f8 ? 1 : 61)
+  for (unsigned bits = 0; bits < 0x10000; bits += bits % 0x400 < 4 || bits % 0x400 > 0x3f8 ? 1 : 31)
     entries.push_back(
         {std::to_string(bits), "F16", "[]", bytes_of<std::uint16_t>({static_cast<std::uint16_t>(bits)})});
   CHECK(entries.size() > 1500);
