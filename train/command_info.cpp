@@ -90,6 +90,11 @@ std::string decay_text(const Config& config) {
   return table(rows);
 }
 
+bool exists(const std::string& path) {
+  std::error_code ignored;
+  return fs::exists(path, ignored);
+}
+
 std::string model_text(const std::string& path) {
   TrainedModel trained = load_trained(path);
   RetNet& model = trained.model;
@@ -98,13 +103,14 @@ std::string model_text(const std::string& path) {
       line("model", printable(trained.folder)) +
       line("parameters", with_commas(config.parameters()) + " in " + name(model.dtype())) +
       line("state", human_bytes(state_bytes(config, model.dtype())) + " per sequence, however long");
-  return text + "\nconfig\n" + config_text(config) + "\n" + parameter_text(model) + "\n" +
-         decay_text(config) + "\n" + tensor_list(folder + "/model.safetensors");
-}
-
-bool exists(const std::string& path) {
-  std::error_code ignored;
-  return fs::exists(path, ignored);
+  text += "\nconfig\n" + config_text(config) + "\n" + parameter_text(model) + "\n" + decay_text(config) + "\n";
+  const std::string weights = trained.folder + "/model.safetensors";
+  try {
+    return text + tensor_list(weights);
+  } catch (const Error&) {
+    if (exists(weights)) throw;
+    return model_text(path);  // a run that goes on has removed this checkpoint, and has a newer one
+  }
 }
 
 // Whether a folder is a run, a checkpoint, or a model by itself, of this program.
