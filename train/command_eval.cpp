@@ -11,6 +11,7 @@
 #include "train/output.h"
 #include "train/run_text.h"
 #include "train/settings.h"
+#include "train/terminal_line.h"
 
 namespace retnet {
 namespace {
@@ -29,7 +30,7 @@ struct Given {
 // The text to evaluate. Of the text it was trained on, the model has not seen the held-out part only; of
 // another, nothing.
 Dataset read_data(const Given& given, const std::string& folder, const std::optional<TrainerState>& trained) {
-  const Watch watch{&std::cerr, ::isatty(STDERR_FILENO) == 1};
+  const Watch watch{&std::cerr, terminal_of(STDERR_FILENO)};
   if (given.data.empty()) {
     if (!trained)
       throw UsageError("--data is required: the model's folder does not say what it was trained on");
@@ -62,8 +63,8 @@ int run(const Given& given) {
       trained && trained->settings.held_out == 0 && !given.held_out && data.train_size() > 0;
   if (all_learned)
     throw UsageError(
-        "--data is required: the run learned from all of its text (held_out 0); name another text, or a part of "
-        "its own with --held-out X");
+        "--data is required: the run learned from all of its text (held_out 0); name another text, or "
+        "a part of its own with --held-out X");
   require(data.held_out_size() >= 2, "--data", "needs at least 2 bytes to evaluate on, got ",
           data.held_out_size());
   const std::int64_t window = given.window.value_or(trained ? trained->settings.window : 256);

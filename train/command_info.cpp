@@ -103,7 +103,8 @@ std::string model_text(const std::string& path) {
       line("model", printable(trained.folder)) +
       line("parameters", with_commas(config.parameters()) + " in " + name(model.dtype())) +
       line("state", human_bytes(state_bytes(config, model.dtype())) + " per sequence, however long");
-  text += "\nconfig\n" + config_text(config) + "\n" + parameter_text(model) + "\n" + decay_text(config) + "\n";
+  text +=
+      "\nconfig\n" + config_text(config) + "\n" + parameter_text(model) + "\n" + decay_text(config) + "\n";
   const std::string weights = trained.folder + "/model.safetensors";
   try {
     return text + tensor_list(weights);

@@ -42,8 +42,8 @@ std::string unexpected(const Command& command, const std::string& argument) {
 
 // The arguments with every flag and its value in one word, so that the parser takes no value for a flag: a
 // path may begin with a dash. A flag of ours where the value of another should be is a forgotten value.
-// `--data a.txt b.txt --quiet`, as a shell makes it of `--data *.txt --quiet`, gets the flag before each value:
-// what begins with a dash is a flag, and a lone dash is standard input.
+// `--data a.txt b.txt --quiet`, as a shell makes it of `--data *.txt --quiet`, gets the flag before each
+// value: what begins with a dash is a flag, and a lone dash is standard input.
 std::vector<std::string> joined_values(const Command& command, const std::vector<std::string>& arguments) {
   std::vector<std::string> joined;
   for (std::size_t i = 0; i < arguments.size(); ++i) {

@@ -4,11 +4,13 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 
 #include "tensor/stream.h"
 #include "tensor/text.h"
 #include "train/bundled_text.h"
 #include "train/output.h"
+#include "train/terminal_line.h"
 
 namespace retnet {
 namespace {
@@ -41,9 +43,11 @@ class Reading {
  public:
   /// @param total  bytes in all, 0 when nobody knows
   Reading(const Watch& watch, const std::string& what, std::int64_t total)
-      : watch_(watch), what_(what), total_(total) {}
+      : watch_(watch), what_(what), total_(total) {
+    if (watch.progress != nullptr && watch.terminal >= 0) line_.emplace(*watch.progress, watch.terminal);
+  }
   ~Reading() {
-    if (width_ > 0) *watch_.progress << '\r' << std::string(width_, ' ') << '\r' << std::flush;
+    if (line_) line_->clear();
   }
   Reading(const Reading&) = delete;
   Reading& operator=(const Reading&) = delete;
@@ -52,13 +56,13 @@ class Reading {
   void add(std::int64_t count) {
     done_ += count;
     if (watch_.progress == nullptr || Clock::now() < next_) return;
-    next_ = Clock::now() + (watch_.terminal ? std::chrono::milliseconds(200) : std::chrono::seconds(10));
-    std::string line = "reading " + what_ + ": " + human_bytes(done_);
-    if (total_ > 0) line += " of " + human_bytes(total_);
-    const std::size_t blanks = width_ > line.size() ? width_ - line.size() : 0;
-    *watch_.progress << (watch_.terminal ? "\r" : "") << line;
-    if (watch_.terminal) *watch_.progress << std::string(blanks, ' ') << std::flush, width_ = line.size();
-    if (!watch_.terminal) *watch_.progress << std::endl;
+    next_ = Clock::now() + (line_ ? std::chrono::milliseconds(200) : std::chrono::seconds(10));
+    std::string text = "reading " + what_ + ": " + human_bytes(done_);
+    if (total_ > 0) text += " of " + human_bytes(total_);
+    if (line_)
+      line_->draw(text);
+    else
+      *watch_.progress << text << std::endl;
   }
 
  private:
@@ -66,7 +70,7 @@ class Reading {
   std::string what_;
   std::int64_t total_, done_ = 0;
   Clock::time_point next_ = Clock::now() + watch_.patience;
-  std::size_t width_ = 0;  ///< of the line that the cursor stands on
+  std::optional<TerminalLine> line_;
 };
 
 }  // namespace

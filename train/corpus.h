@@ -19,7 +19,7 @@ namespace retnet {
 /// Who is told how far a read is that may take minutes.
 struct Watch {
   std::ostream* progress = nullptr;          ///< where a line of progress goes, or nullptr
-  bool terminal = false;                     ///< whether that is one: the line is then written over
+  int terminal = -1;                         ///< descriptor of the terminal that this is, or -1: none
   std::chrono::milliseconds patience{1000};  ///< what is read sooner needs no words
 };
 

@@ -1,12 +1,15 @@
 #include "train/terminal_line.h"
 
 #include <sys/ioctl.h>
+#include <unistd.h>
 
 #include <algorithm>
 
 #include "tensor/text.h"
 
 namespace retnet {
+
+int terminal_of(int descriptor) { return ::isatty(descriptor) == 1 ? descriptor : -1; }
 
 std::size_t terminal_columns(int descriptor) {
   winsize size{};
@@ -22,6 +25,11 @@ void TerminalLine::draw(const std::string& text) {
   out_ << '\r' << shown << std::string(before > width ? before - width : 0, ' ');  // over a longer one
   out_.flush();
   width_ = width;
+}
+
+void TerminalLine::clear() {
+  if (width_ > 0) out_ << '\r' << std::string(std::min(width_, room()), ' ') << '\r' << std::flush;
+  width_ = 0;
 }
 
 void TerminalLine::end() {

@@ -8,6 +8,9 @@
 
 namespace retnet {
 
+/// The descriptor, if it leads to a terminal, or -1.
+int terminal_of(int descriptor);
+
 /// Width in characters of the terminal that a file descriptor leads to, as it is now; 80 where that is none
 /// or does not know.
 std::size_t terminal_columns(int descriptor);
@@ -27,6 +30,8 @@ class TerminalLine {
   std::size_t room() const { return terminal_columns(descriptor_) - 1; }
   /// Draws a text over the one before. A text that is cut ends in '>', where there is room for that.
   void draw(const std::string& text);
+  /// Removes what was drawn.
+  void clear();
   /// Goes on to the next row, if something was drawn on this one.
   void end();
 

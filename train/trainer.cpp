@@ -93,7 +93,7 @@ class Trainer {
 Trainer::Trainer(const Run& run)
     : run_(run),
       settings_(run.settings),
-      watch_{run.quiet ? nullptr : &std::cerr, ::isatty(STDERR_FILENO) == 1},
+      watch_{run.quiet ? nullptr : &std::cerr, terminal_of(STDERR_FILENO)},
       text_(open_text(run, watch_)),
       out_(prepare(run)),
       lock_(out_),
@@ -107,9 +107,8 @@ Trainer::Trainer(const Run& run)
   training_ = std::make_unique<TrainingStep>(model_, optimizer_, settings_, run.graphs);
   log_ = std::make_unique<Log>(out_ + "/log.jsonl", state_.step);
   for (std::size_t i = log_->changes(); i < state_.changes.size(); ++i) log_->write(state_.changes[i]);
-  progress_ = std::make_unique<Progress>(run.quiet ? nullptr : &std::cerr,
-                                         ::isatty(STDERR_FILENO) == 1 ? STDERR_FILENO : -1, state_.step,
-                                         settings_.steps);
+  progress_ = std::make_unique<Progress>(run.quiet ? nullptr : &std::cerr, terminal_of(STDERR_FILENO),
+                                         state_.step, settings_.steps);
 }
 
 /// Reads the text into a copy where only a copy keeps it, which gets its name when the run is accepted.

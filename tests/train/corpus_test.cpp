@@ -12,6 +12,7 @@
 #include <sstream>
 #include <thread>
 
+#include "tests/support/terminal.h"
 #include "tests/support/test.h"
 #include "tests/train/tiny_run.h"
 #include "train/dataset.h"
@@ -179,20 +180,22 @@ TEST_CASE("what comes through a pipe is text like any other", "[train][corpus]")
 TEST_CASE("a long read says how far it is", "[train][corpus]") {
   const TemporaryFolder folder;
   write_text(folder / "a", std::string(3 << 20, 'x'));
-  const auto said = [&](bool terminal, int patience) {
+  const test::Terminal terminal(80), narrow(20);
+  const auto said = [&](int descriptor, int patience) {
     std::ostringstream out;
     Watch watch;
-    watch.progress = &out, watch.terminal = terminal, watch.patience = std::chrono::milliseconds(patience);
+    watch.progress = &out, watch.terminal = descriptor, watch.patience = std::chrono::milliseconds(patience);
     Corpus(Files{folder / "a"}).hash(watch);
     return out.str();
   };
-  CHECK(said(false, 3600000) == "");
-  CHECK(said(true, 3600000) == "");
-  CHECK(said(false, 0).starts_with("reading the text: 1.0 MiB of 3.0 MiB\n"));
-  const std::string line = said(true, 0), first = "\rreading the text: 1.0 MiB of 3.0 MiB";
+  CHECK(said(-1, 3600000) == "");
+  CHECK(said(terminal.descriptor(), 3600000) == "");
+  CHECK(said(-1, 0).starts_with("reading the text: 1.0 MiB of 3.0 MiB\n"));
+  const std::string line = said(terminal.descriptor(), 0), first = "\rreading the text: 1.0 MiB of 3.0 MiB";
   CHECK(line.starts_with(first));
   CHECK(
       line.ends_with("\r" + std::string(first.size() - 1, ' ') + "\r"));  // and leaves nothing on the screen
+  CHECK(said(narrow.descriptor(), 0).starts_with("\rreading the text: >\r"));
 }
 
 }  // namespace

@@ -136,8 +136,10 @@ TEST_CASE("a shorter line leaves nothing of a longer one", "[train][progress]") 
     line.draw("0123456789");
     pty.resize(3);  // blanks must not go beyond the width either
     line.draw("q");
+    line.clear();
+    line.draw("z");
   }
-  CHECK(out.str() == "\rabcdef\rxy    \r01>\rq \n");
+  CHECK(out.str() == "\rabcdef\rxy    \r01>\rq \r \r\rz\n");
 }
 
 TEST_CASE("a text is cut between characters, whatever its bytes", "[train][progress]") {
