@@ -38,6 +38,14 @@ inline void set_num_threads([[maybe_unused]] int n) {
 /// work).
 inline constexpr std::int64_t kParallelWork = 32768;
 
+/// Lets the threads go that wait for the next loop, which makes new ones. A process that is forked while they
+/// wait has a copy of the calling thread only, and its first loop would wait for the others for ever.
+inline void release_threads() {
+#if defined(_OPENMP)
+  omp_pause_resource_all(omp_pause_hard);
+#endif
+}
+
 /// What the threads of a parallel loop throw. No exception may leave the loop's region, where it would end
 /// the program: the first one is kept, and thrown behind it.
 class FirstError {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "kernels/parallel.h"
 #include "retnet/model.h"
 #include "tensor/storage.h"
 #include "train/bench_sections.h"
@@ -22,6 +23,7 @@ struct Peak {
 Peak peak_of(const std::function<void()>& body) {
   int ends[2];
   require(pipe(ends) == 0, "bench", "cannot open a pipe");
+  kernels::release_threads();
   const pid_t child = fork();
   require(child >= 0, "bench", "cannot start a process to measure memory in");
   if (child == 0) {

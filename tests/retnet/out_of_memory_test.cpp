@@ -60,8 +60,10 @@ TEST_CASE("a training step for which memory runs out fails and leaves nothing be
 TEST_CASE("generating while memory runs out fails and leaves nothing behind", "[generate][memory]") {
   if (!allocations_are_counted()) return;
   const RetNet model = random_model(random_choices(0), 3, Dtype::f32);
+  const auto write = [&] { generate(model, {1, 2, 3}, 4, {}, [](std::int32_t) { return true; }); };
+  write();  // tables of angles and decays are kept from one call to the next
   const std::int64_t live = memory_stats().live;
-  CHECK(fail_everywhere([&] { generate(model, {1, 2, 3}, 4, {}, [](std::int32_t) { return true; }); }) > 50);
+  CHECK(fail_everywhere(write) > 50);
   CHECK(memory_stats().live == live);
 }
 

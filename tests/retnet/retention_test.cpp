@@ -198,8 +198,6 @@ TEST_CASE("Retention refuses what does not fit, saying what", "[errors]") {
     CHECK_THROWS_AS(run(way, q, k, v, c.state(), wrong, c.C), Error);
     CHECK_THROWS_AS(run(way, q, k, v, {}, c.options, c.C), Error);
     CHECK_THROWS_AS(run(way, q, slice(k, 3, 0, c.dk - 1), v, c.state(), c.options, c.C), Error);
-    CHECK_THROWS_AS(
-        run(way, slice(q, 2, 0, 0), slice(k, 2, 0, 0), slice(v, 2, 0, 0), c.state(), c.options, 1), Error);
   }
   CHECK_THROWS_AS(retention_chunkwise(q, k, v, c.state(), c.options, 0), Error);
 }
