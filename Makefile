@@ -41,7 +41,7 @@ build:
 demo: build
 	$(RETNET) train $(DEMO) --out=$(call quote,OUT) --overwrite
 	$(RETNET) eval --model=$(call quote,OUT)
-	$(RETNET) generate --model=$(call quote,OUT) --prompt "Tensor softmax(" --tokens 600 --temperature 0.5
+	$(RETNET) generate --model=$(call quote,OUT) --prompt "Tensor softmax(" --tokens 600 --temperature 0.8
 	@echo
 	@printf 'The loss curve is in %s/loss.svg; the model is in %s.\n' $(call quote,OUT) $(call quote,OUT)
 
