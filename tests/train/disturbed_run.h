@@ -3,11 +3,15 @@
 /// program's file, and with every call within reach.
 #pragma once
 
+#include <filesystem>
+#include <map>
+
 #include "kernels/parallel.h"
 #include "tests/support/program.h"
 #include "tests/support/system_calls.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/support/test.h"
+#include "train/log.h"
 #include "train/program.h"
 
 namespace retnet::test {
@@ -60,5 +64,35 @@ struct Place {
 
   TemporaryFolder folder, outside;
 };
+
+/// Everything that a finished run has left, by name, but for the times in its log.
+inline std::map<std::string, std::string> left_by(const std::string& run) {
+  std::map<std::string, std::string> files;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(run))
+    files[entry.path().string().substr(run.size())] =
+        entry.is_regular_file() ? contents(entry.path().string()) : "";
+  std::string log;
+  const LogRecords records = read_log(run + "/log.jsonl");
+  for (const LogStep& r : records.steps)
+    log += std::to_string(r.step) + " " + std::to_string(r.loss) + " " + std::to_string(r.tokens) + "\n";
+  for (const LogEvaluation& r : records.evaluations)
+    log += std::to_string(r.step) + " " + std::to_string(r.held_out.nats) + "\n";
+  files["/log.jsonl"] = log;
+  return files;
+}
+
+/// In which files two runs differ; "" in none.
+inline std::string difference(const std::map<std::string, std::string>& a,
+                              const std::map<std::string, std::string>& b) {
+  std::string text;
+  for (const auto& [name, bytes] : b)
+    if (a.count(name) == 0)
+      text += " " + name + " is missing";
+    else if (a.at(name) != bytes)
+      text += " " + name + " differs";
+  for (const auto& [name, bytes] : a)
+    if (b.count(name) == 0) text += " " + name + " is left over";
+  return text;
+}
 
 }  // namespace retnet::test

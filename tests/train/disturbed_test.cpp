@@ -4,12 +4,10 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
-#include <map>
 #include <set>
 
 #include "tests/train/disturbed_run.h"
 #include "train/checkpoint.h"
-#include "train/log.h"
 #include "train/run_folder.h"
 
 namespace retnet::test {
@@ -20,35 +18,6 @@ using Kind = Disturbance::Kind;
 
 constexpr const char* kSteps = "--steps 6";
 constexpr const char* kResume = "--steps 6 --resume";
-
-/// Everything that a finished run has left, by name, but for the times in its log.
-std::map<std::string, std::string> left_by(const std::string& run) {
-  std::map<std::string, std::string> files;
-  for (const auto& entry : fs::recursive_directory_iterator(run))
-    files[entry.path().string().substr(run.size())] =
-        entry.is_regular_file() ? contents(entry.path().string()) : "";
-  std::string log;
-  const LogRecords records = read_log(run + "/log.jsonl");
-  for (const LogStep& r : records.steps)
-    log += std::to_string(r.step) + " " + std::to_string(r.loss) + " " + std::to_string(r.tokens) + "\n";
-  for (const LogEvaluation& r : records.evaluations)
-    log += std::to_string(r.step) + " " + std::to_string(r.held_out.nats) + "\n";
-  files["/log.jsonl"] = log;
-  return files;
-}
-
-std::string difference(const std::map<std::string, std::string>& a,
-                       const std::map<std::string, std::string>& b) {
-  std::string text;
-  for (const auto& [name, bytes] : b)
-    if (a.count(name) == 0)
-      text += " " + name + " is missing";
-    else if (a.at(name) != bytes)
-      text += " " + name + " differs";
-  for (const auto& [name, bytes] : a)
-    if (b.count(name) == 0) text += " " + name + " is left over";
-  return text;
-}
 
 /// A run and what it does, undisturbed.
 struct Whole : Place {
