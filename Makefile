@@ -4,6 +4,7 @@
 #   make test          build everything and run all tests
 #   make docs          build the documentation site into build/release/docs/html
 #   make bench         measure this machine, and beside PyTorch where PYTHON has it
+#   make bench-busy    measure this machine beside programs that keep it busy
 #   make instructions  count the instructions of a training step and of a decoded token
 #   make install       install the program and the library (PREFIX=/usr/local)
 #   make clean         remove what was built
@@ -29,7 +30,7 @@ PACKAGES = sh $(call quote,SOURCE)/cmake/packages.sh
 # The makefiles that cmake writes are run from here; which folder they are in is of no interest.
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help demo build test docs bench instructions install clean
+.PHONY: help demo build test docs bench bench-busy instructions install clean
 
 help:
 	@sed -n 's/^#   make/  make/p' $(call quote,SOURCE)/Makefile
@@ -63,6 +64,9 @@ bench: build
 	python3 $(call quote,SOURCE)/train/bench_roofline.py $(call quote,BENCH)/retnet.jsonl $(call quote,BENCH)/roofline.svg
 	python3 $(call quote,SOURCE)/train/bench_compare.py --program=$(RETNET) --torch-python=$(call quote,PYTHON) \
 	  $(if $(value TORCH_SCRIPT),--torch-script=$(call quote,TORCH_SCRIPT)) --out=$(call quote,BENCH)
+
+bench-busy: build
+	python3 $(call quote,SOURCE)/train/bench_busy.py --program=$(RETNET) --torch-python=$(call quote,PYTHON) --out=$(BENCH) $(BUSY)
 
 # A build that counts the same on every machine: valgrind knows no AVX-512, and a native build may use it.
 instructions: BUILD = build/portable

@@ -10,41 +10,16 @@
 #include <atomic>
 #include <cstdint>
 #include <exception>
+#include <mutex>
 #include <vector>
 
-#if defined(_OPENMP)
-#include <omp.h>
-#endif
+#include "kernels/thread_pool.h"
 
 namespace retnet::kernels {
-
-/// Number of threads a parallel loop that begins here may use: 1 within another one, and without OpenMP.
-inline int num_threads() {
-#if defined(_OPENMP)
-  return omp_in_parallel() ? 1 : omp_get_max_threads();
-#else
-  return 1;
-#endif
-}
-
-/// Sets the number of threads, n >= 1. Without OpenMP there is only one, and this does nothing.
-inline void set_num_threads([[maybe_unused]] int n) {
-#if defined(_OPENMP)
-  omp_set_num_threads(n);
-#endif
-}
 
 /// Fewer elementary operations than this are not worth waking other threads for (about 10 microseconds of
 /// work).
 inline constexpr std::int64_t kParallelWork = 32768;
-
-/// Lets the threads go that wait for the next loop, which makes new ones. A process that is forked while they
-/// wait has a copy of the calling thread only, and its first loop would wait for the others for ever.
-inline void release_threads() {
-#if defined(_OPENMP)
-  omp_pause_resource_all(omp_pause_hard);
-#endif
-}
 
 /// What the threads of a parallel loop throw. No exception may leave the loop's region, where it would end
 /// the program: the first one is kept, and thrown behind it.
@@ -72,18 +47,46 @@ class FirstError {
 /// large.
 /// @throws what a call has thrown, when all of them are over
 template <class Body>
-void parallel_for(std::int64_t count, [[maybe_unused]] std::int64_t work, Body&& body) {
-#if defined(_OPENMP)
-  // Even a parallel region that turns out to need one thread costs a microsecond, as much as a small loop.
-  if (count > 1 && count * work >= kParallelWork && num_threads() > 1) {
-    FirstError error;
-#pragma omp parallel for schedule(static)
-    for (std::int64_t i = 0; i < count; ++i) error.run([&] { body(i); });
-    error.rethrow();
+void parallel_for(std::int64_t count, std::int64_t work, Body&& body) {
+  if (count > 1 && count * work >= kParallelWork) {
+    if (const int threads = num_threads(); threads > 1) {
+      FirstError error;
+      Shares shares(count, threads,
+                    std::max<std::int64_t>(1, kParallelWork / 8 / std::max<std::int64_t>(1, work)));
+      run_together(threads, [&](int rank) {
+        for (std::int64_t begin, end; shares.take(rank, begin, end);)
+          for (std::int64_t i = begin; i < end; ++i) error.run([&] { body(i); });
+      });
+      error.rethrow();
+      return;
+    }
+  }
+  for (std::int64_t i = 0; i < count; ++i) body(i);
+}
+
+/// Calls `piece(i)` for i = 0 .. count-1 on all threads, which take them one by one in this order: a thread
+/// that was interrupted takes fewer. After one that failed no more begin.
+/// @throws what the first piece that failed has thrown, when none is running any more
+template <class Piece>
+void parallel_in_order(std::int64_t count, Piece&& piece) {
+  const int threads = static_cast<int>(std::min<std::int64_t>(num_threads(), count));
+  if (threads <= 1) {
+    for (std::int64_t i = 0; i < count; ++i) piece(i);
     return;
   }
-#endif
-  for (std::int64_t i = 0; i < count; ++i) body(i);
+  std::atomic<std::int64_t> next{0}, failed{count};
+  std::exception_ptr error;
+  std::mutex mutex;
+  run_together(threads, [&](int) {
+    for (std::int64_t i = next++; i < count; i = next++) try {
+        piece(i);
+      } catch (...) {
+        const std::lock_guard lock(mutex);
+        if (i < failed) failed = i, error = std::current_exception();
+        next = count;
+      }
+  });
+  if (error) std::rethrow_exception(error);
 }
 
 /// Calls `task(i)` for i = 0 .. count-1, which begin in this order, side by side: each on one thread, with
@@ -92,24 +95,9 @@ void parallel_for(std::int64_t count, [[maybe_unused]] std::int64_t work, Body&&
 /// @param side_by_side  false: always one after the other, as a GPU with its one queue wants it
 /// @throws what the first task that failed has thrown, when none is running any more
 template <class Task>
-void parallel_tasks(std::int64_t count, [[maybe_unused]] bool side_by_side, Task&& task) {
-#if defined(_OPENMP)
+void parallel_tasks(std::int64_t count, bool side_by_side, Task&& task) {
   const std::int64_t threads = num_threads(), rounds = (count + threads - 1) / threads;
-  if (side_by_side && threads > 1 && 4 * count >= 3 * rounds * threads) {
-    std::atomic<std::int64_t> next{0};
-    std::vector<std::exception_ptr> errors(static_cast<std::size_t>(count));
-#pragma omp parallel
-    for (std::int64_t i = next++; i < count; i = next++) try {
-        task(i);
-      } catch (...) {
-        errors[static_cast<std::size_t>(i)] = std::current_exception();
-        next = count;
-      }
-    for (const std::exception_ptr& error : errors)
-      if (error) std::rethrow_exception(error);
-    return;
-  }
-#endif
+  if (side_by_side && threads > 1 && 4 * count >= 3 * rounds * threads) return parallel_in_order(count, task);
   for (std::int64_t i = 0; i < count; ++i) task(i);
 }
 

@@ -1,7 +1,6 @@
 #include "retnet/decoder_network.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 
 #include "kernels/elementwise.h"
@@ -22,8 +21,11 @@ using kernels::tiles_of;
 
 /// With this many sequences for each thread, a thread takes its sequences through the whole network: it reads
 /// all weights, but it reads them for several rows, and it never waits for another thread. With fewer,
-/// threads share the columns of every matrix, and wait for each other four times in a layer.
+/// threads share the columns of every matrix, in four phases a layer that wait for each other.
 constexpr std::int64_t kOwnRows = 8;
+
+/// Retention, its projection, the feed-forward network's two halves: each needs all of the one before.
+constexpr int kPhases = 4;
 
 /// Multiply-adds in a layer that make one more thread worth its waiting.
 constexpr std::int64_t kThreadWork = 65536;
@@ -47,14 +49,10 @@ void activate(Activation activation, A* y, std::int64_t n) {
 /// More threads than processors would spend their time in handing over.
 int team_size(const Config& c, std::int64_t batch, int asked) {
   if (asked > 0) return asked;
-#if defined(_OPENMP)
-  const int processors = omp_get_num_procs();
-#else
-  const int processors = 1;
-#endif
   const std::int64_t layer = (c.parameters() - 2 * c.vocab * c.d_model) / c.layers;
   const std::int64_t worth = std::max<std::int64_t>(1, batch * layer / kThreadWork);
-  return static_cast<int>(std::min<std::int64_t>(std::min(kernels::num_threads(), processors), worth));
+  return static_cast<int>(
+      std::min<std::int64_t>(std::min(kernels::num_threads(), kernels::num_processors()), worth));
 }
 
 }  // namespace
@@ -74,6 +72,7 @@ DecoderNetwork<W>::DecoderNetwork(const RetNet& model, std::int64_t batch, int t
       head_row_(config_),
       batch_(batch),
       threads_(team_size(config_, batch, threads)),
+      normalized_(static_cast<std::size_t>(threads_)),
       theta_(rotation_angles(config_.rotation, config_.dk())),
       gamma_(decays(config_)),
       s_(static_cast<std::size_t>(config_.layers * config_.heads)),
@@ -82,6 +81,7 @@ DecoderNetwork<W>::DecoderNetwork(const RetNet& model, std::int64_t batch, int t
       root_s_(s_.size()) {
   const Config& c = config_;
   const auto zeros = [](const Shape& shape) { return Tensor::zeros(shape, dtype_of<A>); };
+  phases_ = std::make_unique<kernels::Phases>(threads_);
   S_ = zeros({c.layers, batch, c.heads, tiles_of(c.dv()), c.dk(), kTile});
   z_ = zeros({c.layers, batch, c.heads, padded(c.dk())});
   x_ = zeros({batch, padded(c.d_model)});
@@ -107,29 +107,26 @@ auto DecoderNetwork<W>::z(std::int64_t l, std::int64_t b, std::int64_t h) const 
 template <class W>
 const Tensor& DecoderNetwork<W>::step(std::span<const std::int32_t> tokens) {
   begin(tokens);
-  if (threads_ > 1)
-    run_timed();
-  else
-    run(Member{});
+  const auto scratch = [&](int thread) { return scratch_.data<A>() + thread * scratch_.dim(1); };
+  const int phases = kPhases * static_cast<int>(config_.layers) + 1;
+  if (threads_ == 1 || batch_ >= kOwnRows * threads_) {
+    phases_->run(1, [&](int, int share, int thread) {
+      const auto [first, last] = Part{share, threads_}.of(batch_);
+      for (int phase = 0; phase < phases; ++phase)
+        run(phase, Rows{first, last - first}, Part{}, scratch(thread), false);
+    });
+  } else {
+    for (Phase& phase : normalized_) phase.number = -1;
+    phases_->run(phases, [&](int phase, int share, int thread) {
+      int& normalized = normalized_[static_cast<std::size_t>(thread)].number;
+      run(phase, Rows{0, batch_}, Part{share, threads_}, scratch(thread), normalized == phase);
+      normalized = phase;
+    });
+  }
   ++pos_;
   return logits_;
 }
 // [decode-step]
-
-/// By the team or by one thread, whoever has been quicker.
-template <class W>
-void DecoderNetwork<W>::run_timed() {
-  using Clock = std::chrono::steady_clock;
-  const Clock::time_point begin = Clock::now();
-#if defined(_OPENMP)
-  if (pace_.together()) {
-#pragma omp parallel num_threads(threads_)
-    run(Member{omp_get_thread_num(), omp_get_num_threads(), meeting_.get()});
-  } else
-#endif
-    run(Member{});
-  pace_.report(std::chrono::duration<double>(Clock::now() - begin).count(), meeting_->take_slept());
-}
 
 /// What all layers and threads share: the embedding, the angles at this position, and the sums s_n.
 template <class W>
@@ -149,39 +146,39 @@ void DecoderNetwork<W>::begin(std::span<const std::int32_t> tokens) {
   }
 }
 
-template <class W>
-void DecoderNetwork<W>::run(Member thread) {
-  A* scratch = scratch_.data<A>() + thread.index * scratch_.dim(1);
-  if (batch_ < kOwnRows * thread.count) return run(Rows{0, batch_}, thread, scratch);
-  const auto [first, last] = thread.share(batch_);
-  run(Rows{first, last - first}, Member{}, scratch);
-}
-
+/// A part of a phase, for some sequences.
+/// @param normalized  whether this phase's norms are in `scratch`; every thread takes them for itself, which
+/// is quicker than to wait for them
 // [decode-run]
 template <class W>
-void DecoderNetwork<W>::run(Rows rows, Member me, A* scratch) {
+void DecoderNetwork<W>::run(int phase, Rows rows, Part part, A* scratch, bool normalized) {
   const Config& c = config_;
   A *normed = scratch, *row = normed + rows.count * padded(c.d_model);
   A* x = x_.data<A>() + rows.first * padded(c.d_model);
-  const A* mixed = mixed_.data<A>() + rows.first * c.value_width;
-  const A* hidden = hidden_.data<A>() + rows.first * padded(c.ffn_width);
-  for (std::int64_t l = 0; l < c.layers; ++l) {
-    const PackedLayer<W>& layer = weights_.layer(l);
-    normalize(normed, rows, layer.norm1);  // every thread for itself: that is quicker than to wait
-    const auto [first, last] = me.share(c.heads);
-    for (std::int64_t h = first; h < last; ++h) retain(l, h, rows, normed, row);
-    me.wait();
-    product(x, mixed, c.value_width, layer.o, rows, me, true);  // Eq. (9): y  = MSR(LN(x)) + x
-    me.wait();
-    normalize(normed, rows, layer.norm2);
-    feed(l, rows, me, normed);
-    me.wait();
-    product(x, hidden, padded(c.ffn_width), layer.w_2, rows, me, true);  // Eq. (9): x' = FFN(LN(y)) + y
-    me.wait();
+  const std::int64_t l = phase / kPhases;
+  if (l == c.layers) {
+    if (!normalized) normalize(normed, rows, weights_.final_norm());
+    return product(logits_.data<A>() + rows.first * padded(c.vocab), normed, padded(c.d_model),
+                   weights_.head(), rows, part, false);
   }
-  normalize(normed, rows, weights_.final_norm());
-  product(logits_.data<A>() + rows.first * padded(c.vocab), normed, padded(c.d_model), weights_.head(), rows,
-          me, false);
+  const PackedLayer<W>& layer = weights_.layer(l);
+  switch (phase % kPhases) {
+    case 0: {
+      if (!normalized) normalize(normed, rows, layer.norm1);
+      const auto [first, last] = part.of(c.heads);
+      for (std::int64_t h = first; h < last; ++h) retain(l, h, rows, normed, row);
+      return;
+    }
+    case 1:  // Eq. (9): y  = MSR(LN(x)) + x
+      return product(x, mixed_.data<A>() + rows.first * c.value_width, c.value_width, layer.o, rows, part,
+                     true);
+    case 2:
+      if (!normalized) normalize(normed, rows, layer.norm2);
+      return feed(l, rows, part, normed);
+    default:  // Eq. (9): x' = FFN(LN(y)) + y
+      return product(x, hidden_.data<A>() + rows.first * padded(c.ffn_width), padded(c.ffn_width), layer.w_2,
+                     rows, part, true);
+  }
 }
 // [decode-run]
 
@@ -222,17 +219,17 @@ void DecoderNetwork<W>::mix(std::int64_t l, std::int64_t h, std::int64_t b, A* r
 
 /// This thread's columns of act(x W_1), or of act(x W_1) . x W_3.
 template <class W>
-void DecoderNetwork<W>::feed(std::int64_t l, Rows rows, Member me, const A* normed) {
+void DecoderNetwork<W>::feed(std::int64_t l, Rows rows, Part part, const A* normed) {
   const PackedLayer<W>& layer = weights_.layer(l);
   const std::int64_t d = padded(config_.d_model), f = padded(config_.ffn_width);
-  const auto [first, last] = me.share(tiles_of(f));
+  const auto [first, last] = part.of(tiles_of(f));
   A* hidden = hidden_.data<A>() + rows.first * f;
-  product(hidden, normed, d, layer.w_1, rows, me, false);
+  product(hidden, normed, d, layer.w_1, rows, part, false);
   for (std::int64_t i = 0; i < rows.count; ++i)
     activate(config_.ffn_activation, hidden + i * f + first * kTile, (last - first) * kTile);
   if (!layer.w_3.tiles) return;
   A* linear = linear_.data<A>() + rows.first * f;
-  product(linear, normed, d, layer.w_3, rows, me, false);
+  product(linear, normed, d, layer.w_3, rows, part, false);
   for (std::int64_t i = 0; i < rows.count; ++i)
     for (std::int64_t j = i * f + first * kTile; j < i * f + last * kTile; ++j) hidden[j] *= linear[j];
 }
@@ -240,8 +237,8 @@ void DecoderNetwork<W>::feed(std::int64_t l, Rows rows, Member me, const A* norm
 /// y = x W^T, or y += x W^T, in this thread's columns. Rows of y are padded to whole tiles.
 template <class W>
 void DecoderNetwork<W>::product(A* y, const A* x, std::int64_t x_step, const Packed<W>& w, Rows rows,
-                                Member me, bool add) {
-  const auto [first, last] = me.share(tiles_of(w.out));
+                                Part part, bool add) {
+  const auto [first, last] = part.of(tiles_of(w.out));
   kernels::tiled_product(Cpu{}, y + first * kTile, padded(w.out), x, x_step, rows.count, w.from(first),
                          last - first, w.in, add);
 }

@@ -4,11 +4,23 @@
 
 #include <memory>
 #include <span>
+#include <utility>
+#include <vector>
 
-#include "retnet/decoder_team.h"
+#include "kernels/phases.h"
 #include "retnet/decoder_weights.h"
 
 namespace retnet::detail {
+
+/// One of `count` equal parts of work that is cut by the problem.
+struct Part {
+  int index = 0, count = 1;
+
+  /// The pieces first .. last - 1 of n that are in it.
+  std::pair<std::int64_t, std::int64_t> of(std::int64_t n) const {
+    return {n * index / count, n * (index + 1) / count};
+  }
+};
 
 /// Neighbouring sequences of a batch.
 struct Rows {
@@ -42,25 +54,26 @@ class DecoderNetwork {
 
  private:
   void begin(std::span<const std::int32_t> tokens);
-  void run_timed();
-  void run(Member thread);
-  void run(Rows rows, Member me, A* scratch);
+  void run(int phase, Rows rows, Part part, A* scratch, bool normalized);
   void retain(std::int64_t l, std::int64_t h, Rows rows, const A* normed, A* row);
   void mix(std::int64_t l, std::int64_t h, std::int64_t b, A* row);
-  void feed(std::int64_t l, Rows rows, Member me, const A* normed);
-  void product(A* y, const A* x, std::int64_t x_step, const Packed<W>& w, Rows rows, Member me, bool add);
+  void feed(std::int64_t l, Rows rows, Part part, const A* normed);
+  void product(A* y, const A* x, std::int64_t x_step, const Packed<W>& w, Rows rows, Part part, bool add);
   void normalize(A* y, const A* x, std::int64_t n, NormKind kind, double eps, const Affine<A>& affine);
   void normalize(A* y, Rows rows, const Affine<A>& affine);
   A* S(std::int64_t l, std::int64_t b, std::int64_t h) const;
   A* z(std::int64_t l, std::int64_t b, std::int64_t h) const;
 
-  std::unique_ptr<Meeting> meeting_ = std::make_unique<Meeting>();
-  Pace pace_;
+  std::unique_ptr<kernels::Phases> phases_;
   Config config_;
   DecoderWeights<W> weights_;
   HeadRow head_row_;
   std::int64_t batch_, pos_ = 0;
   int threads_;
+  struct alignas(64) Phase {
+    int number;
+  };
+  std::vector<Phase> normalized_;            // the phase whose norms are in a thread's scratch
   std::vector<double> theta_, gamma_, s_;    // of the pairs, of the heads, of layers and heads
   std::vector<A> cosines_, sines_, root_s_;  // at the position of the step
   Tensor S_;                                 // [layers, B, H, tiles of dv, dk, kTile]

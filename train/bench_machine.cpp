@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <fstream>
-#include <memory>
+#include <functional>
+#include <utility>
 
 #include "kernels/cpu/machine.h"
 #include "kernels/hip/machine.h"
@@ -18,61 +20,7 @@ namespace retnet {
 namespace {
 
 /// The fewest seconds of a sample.
-constexpr double kSample = 2e-3;
-
-/// The least time of one call of every thread's body(thread, calls) at once, over samples for `budget`
-/// seconds.
-template <class Body>
-double best_seconds(double budget, Body&& body) {
-  using Clock = std::chrono::steady_clock;
-  const int threads = kernels::num_threads();
-  const auto seconds_of = [&](std::int64_t calls) {
-    const auto begin = Clock::now();
-    kernels::parallel_for(threads, kernels::kParallelWork, [&](std::int64_t thread) { body(thread, calls); });
-    return std::chrono::duration<double>(Clock::now() - begin).count();
-  };
-  std::int64_t calls = 1;
-  double best = seconds_of(calls);  // of one call
-  for (double total = 0; total < budget;) {
-    const double seconds = seconds_of(calls);
-    best = std::min(best, seconds / static_cast<double>(calls)), total += seconds;
-    if (seconds < kSample) calls *= 2;
-  }
-  return best;
-}
-
-double measure_flops(double budget) {
-  constexpr std::int64_t kRounds = 64;
-  const double flop = static_cast<double>(kernels::multiply_add_rounds(1) * kRounds) * kernels::num_threads();
-  return flop / best_seconds(budget, [](std::int64_t, std::int64_t calls) {
-           kernels::multiply_add_rounds(calls * kRounds);
-         });
-}
-
-/// Reads and triads over `bytes` in all, every thread in a part of its own.
-void measure_level(MemoryLevel& level, double bytes, double budget) {
-  const std::int64_t threads = kernels::num_threads();
-  const std::int64_t third =
-      static_cast<std::int64_t>(bytes / 12) / threads / 128 * 128;  // floats of an array
-  const std::int64_t part = 3 * third;
-  const std::unique_ptr<float[]> x(new float[static_cast<std::size_t>(threads * part)]);
-  // Each thread writes its part first: the memory is then where that thread is.
-  kernels::parallel_for(threads, kernels::kParallelWork,
-                        [&](std::int64_t t) { std::fill_n(x.get() + t * part, part, 1.0f); });
-  const auto total = static_cast<double>(threads * part) * sizeof(float);
-  level.read = total / best_seconds(budget / 2, [&](std::int64_t t, std::int64_t calls) {
-                 for (std::int64_t i = 0; i < calls; ++i) {
-                   // Stored, so that no call can be left out.
-                   volatile float sum = kernels::read_floats(x.get() + t * part, part);
-                   static_cast<void>(sum);
-                 }
-               });
-  level.triad = total / best_seconds(budget / 2, [&](std::int64_t t, std::int64_t calls) {
-                  float* const a = x.get() + t * part;
-                  for (std::int64_t i = 0; i < calls; ++i)
-                    kernels::triad(a, a + third, a + 2 * third, 0.5f, third);
-                });
-}
+constexpr double kSample = 1e-3;
 
 /// Size of a cache, or the usual one where the system does not say.
 double cache_bytes([[maybe_unused]] int level, double usual) {
@@ -105,22 +53,82 @@ Limit Machine::limit(double flop, double bytes) const {
   return arithmetic;
 }
 
-Machine measure_machine(double budget) {
+/// A rate, and the body(thread, calls) that all threads run at once to measure it.
+struct MachineMeter::Probe {
+  std::string limit;  // that it is, by its name
+  double work;        // of a call, over all threads
+  std::function<double&(Machine&)> rate;
+  std::function<void(std::int64_t thread, std::int64_t calls)> body;
+  std::int64_t calls = 1;
+
+  void sample(Machine& machine, double budget) {
+    using Clock = std::chrono::steady_clock;
+    for (double total = 0; total < budget;) {
+      const auto begin = Clock::now();
+      kernels::parallel_for(machine.threads, kernels::kParallelWork,
+                            [&](std::int64_t thread) { body(thread, calls); });
+      const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+      double& best = rate(machine);
+      best = std::max(best, work * static_cast<double>(calls) / seconds), total += seconds;
+      if (seconds < kSample) calls *= 2;
+    }
+  }
+};
+
+MachineMeter::MachineMeter() {
   constexpr double kMiB = 1 << 20;
+  constexpr std::int64_t kRounds = 64;
   const int threads = kernels::num_threads();
-  Machine machine;
-  machine.threads = threads;
-  machine.name = processor() + ", " + std::to_string(threads) + (threads == 1 ? " thread, " : " threads, ") +
-                 instruction_set();
-  machine.flops = measure_flops(budget / 4);
+  machine_.threads = threads;
+  machine_.name = processor() + ", " + std::to_string(threads) + (threads == 1 ? " thread, " : " threads, ") +
+                  instruction_set();
+  probes_.push_back(
+      {"the FMA peak", static_cast<double>(kernels::multiply_add_rounds(1) * kRounds) * threads,
+       [](Machine& m) -> double& { return m.flops; },
+       [](std::int64_t, std::int64_t calls) { kernels::multiply_add_rounds(calls * kRounds); }});
   const double l2 = threads * cache_bytes(2, 1 * kMiB), l3 = std::max(cache_bytes(3, 16 * kMiB), 2 * l2);
-  machine.levels = {{"L2", l2}, {"L3", l3}, {"memory", 0}};
+  machine_.levels = {{"L2", l2}, {"L3", l3}, {"memory", 0}};
   // Half of a cache, for others use it too; of the large one as much as a small model's weights; and of
   // memory several times what the caches hold.
-  measure_level(machine.levels[0], l2 / 2, budget / 4);
-  measure_level(machine.levels[1], std::min(l3 / 2, std::max(4 * l2, 4 * kMiB)), budget / 4);
-  measure_level(machine.levels[2], std::min(4 * l3, 256 * kMiB), budget / 4);
-  return machine;
+  for (const double bytes :
+       {l2 / 2, std::min(l3 / 2, std::max(4 * l2, 4 * kMiB)), std::min(4 * l3, 256 * kMiB)})
+    add_level(bytes);
+}
+
+MachineMeter::~MachineMeter() = default;
+
+/// Reads and triads over `bytes` in all, every thread in a part of its own.
+void MachineMeter::add_level(double bytes) {
+  const std::int64_t threads = machine_.threads,
+                     third = static_cast<std::int64_t>(bytes / 12) / threads / 128 * 128;
+  const std::int64_t part = 3 * third;  // floats, of three arrays
+  const std::size_t level = memory_.size();
+  float* const x = memory_.emplace_back(new float[static_cast<std::size_t>(threads * part)]).get();
+  // Each thread writes its part first: the memory is then where that thread is.
+  kernels::parallel_for(threads, kernels::kParallelWork,
+                        [&](std::int64_t t) { std::fill_n(x + t * part, part, 1.0f); });
+  const auto total = static_cast<double>(threads * part) * sizeof(float);
+  probes_.push_back({machine_.levels[level].name + " reads", total,
+                     [level](Machine& m) -> double& { return m.levels[level].read; },
+                     [x, part](std::int64_t t, std::int64_t calls) {
+                       for (std::int64_t i = 0; i < calls; ++i) {
+                         // Stored, so that no call can be left out.
+                         volatile float sum = kernels::read_floats(x + t * part, part);
+                         static_cast<void>(sum);
+                       }
+                     }});
+  probes_.push_back({"", total, [level](Machine& m) -> double& { return m.levels[level].triad; },
+                     [x, part, third](std::int64_t t, std::int64_t calls) {
+                       float* const a = x + t * part;
+                       for (std::int64_t i = 0; i < calls; ++i)
+                         kernels::triad(a, a + third, a + 2 * third, 0.5f, third);
+                     }});
+}
+
+void MachineMeter::sample(double budget, const std::string& limit) {
+  for (Probe& probe : probes_)
+    if (limit.empty() || probe.limit == limit)
+      probe.sample(machine_, limit.empty() ? budget / static_cast<double>(probes_.size()) : budget);
 }
 
 Machine measure_gpu(double budget) {
@@ -152,6 +160,24 @@ Machine measure_gpu(double budget) {
   machine.flops = static_cast<double>(operations) / arithmetic;
   machine.levels = {{"memory", 0, 0, 0, 2.0 * kFloats * sizeof(float) / copy}};
   return machine;
+}
+
+LoadWatch::LoadWatch(std::string root)
+    : root_(std::move(root)), begin_(std::chrono::steady_clock::now()), total_(total()) {}
+
+double LoadWatch::total() const {
+  std::ifstream file(root_ + "/proc/pressure/cpu");  // "some avg10=0.00 avg60=0.00 avg300=0.00 total=123"
+  std::string line;
+  std::getline(file, line);
+  const std::size_t at = line.find("total=");
+  return line.starts_with("some ") && at != line.npos ? 1e-6 * std::strtod(line.c_str() + at + 6, nullptr)
+                                                      : -1;
+}
+
+double LoadWatch::waiting() const {
+  const double now = total(),
+               seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
+  return total_ < 0 || now < 0 ? -1 : std::min(1.0, (now - total_) / std::max(seconds, 1e-6));
 }
 
 }  // namespace retnet

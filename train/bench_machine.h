@@ -2,6 +2,8 @@
 /// What the machine at hand can do at most, measured: the roof that every other number is compared with.
 #pragma once
 
+#include <chrono>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -34,11 +36,47 @@ struct Machine {
   Limit limit(double flop, double bytes) const;
 };
 
-/// Measures for about `budget` seconds. Peaks are the best of many samples: something else that runs makes
-/// them smaller, and nothing makes them larger.
-Machine measure_machine(double budget);
+/// Measures the CPU's rates, again and again between other measurements. Each is the best of all samples:
+/// something else that runs makes them smaller, and nothing makes them larger, but it may run during one
+/// measurement.
+class MachineMeter {
+ public:
+  MachineMeter();
+  ~MachineMeter();
 
-/// The same for a GPU.
+  /// Takes short samples for about `budget` seconds: of every rate, or of the one that is a Limit of this
+  /// name.
+  void sample(double budget, const std::string& limit = "");
+  const Machine& machine() const { return machine_; }
+
+ private:
+  struct Probe;
+  void add_level(double bytes);
+
+  Machine machine_;
+  std::vector<std::unique_ptr<float[]>> memory_;  // what the probes of each level read and write
+  std::vector<Probe> probes_;
+};
+
+/// Measures a GPU for about `budget` seconds.
 Machine measure_gpu(double budget);
+
+/// How busy the machine is with other things while this lives.
+class LoadWatch {
+ public:
+  /// @param root  the folder that has proc, "" for the system's own
+  explicit LoadWatch(std::string root = "");
+
+  /// Of the time since then, the share in which some thread waited for a processor, this program's or
+  /// another's; less than 0 where the system does not say (/proc/pressure/cpu).
+  double waiting() const;
+
+ private:
+  double total() const;  ///< seconds of such waiting since the system began; less than 0: unknown
+
+  std::string root_;
+  std::chrono::steady_clock::time_point begin_;
+  double total_;
+};
 
 }  // namespace retnet

@@ -23,7 +23,6 @@ struct Peak {
 Peak peak_of(const std::function<void()>& body) {
   int ends[2];
   require(pipe(ends) == 0, "bench", "cannot open a pipe");
-  kernels::release_threads();
   const pid_t child = fork();
   require(child >= 0, "bench", "cannot start a process to measure memory in");
   if (child == 0) {

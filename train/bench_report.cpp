@@ -17,6 +17,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+/// Seconds that a case's limit is sampled for once more.
+constexpr double kSampled = 0.02;
+
 /// Shorter times than this are not told from the clock's own.
 constexpr double kShortest = 1e-3;
 
@@ -66,18 +69,42 @@ void Report::set_machine(const Machine& machine) {
   }
 }
 
+void Report::set_machine(std::unique_ptr<MachineMeter> meter) {
+  meter_ = std::move(meter);
+  set_machine(meter_->machine());
+}
+
+void Report::finish() {
+  constexpr double kLong = 0.05;
+  const double waiting = load_.waiting();
+  if (waiting < 0) return;
+  heading("meanwhile");
+  add({"load", "time in which a thread waited for a processor", "%", 100 * waiting});
+  if (waiting > kLong && !json_)
+    print(
+        "  This machine was busy: what is above is less than it can do (/proc/pressure/cpu counts the "
+        "waiting).\n");
+}
+
 void Report::heading(const std::string& text) const {
   if (!json_) print("\n" + text + "\n");
 }
 
 void Report::add(const Measurement& m) {
-  const Limit limit = m.seconds > 0 ? machine_.limit(m.flops, m.bytes) : Limit{};
+  Limit limit = m.seconds > 0 ? machine_.limit(m.flops, m.bytes) : Limit{};
+  if (meter_ && limit.seconds > 0) {
+    meter_->sample(kSampled, limit.name);
+    machine_ = meter_->machine();
+    limit = machine_.limit(m.flops, m.bytes);
+  }
   const double share = limit.seconds / m.seconds;
   Json line = Json::object({{"what", m.what}, {"case", m.which}, {"value", m.value}, {"unit", m.unit}});
   if (m.seconds > 0) line.set("seconds", m.seconds);
   if (m.flops > 0) line.set("flops", m.flops);
   if (m.bytes > 0) line.set("bytes", m.bytes);
-  if (limit.seconds > 0) line.set("share", share), line.set("of", limit.name);
+  const bool known = share <= kMostShare;
+  if (limit.seconds > 0 && known) line.set("share", share), line.set("of", limit.name);
+  if (limit.seconds > 0 && !known) line.set("share_unknown", "faster than " + limit.name + " as measured");
   if (device_ == Device::cpu) {
     line.set("threads", kernels::num_threads());
     line.set("instructions", instruction_set());
@@ -95,7 +122,8 @@ void Report::add(const Measurement& m) {
   row += padded_left(shown(m.value), 12) + " " + m.unit;
   if (limit.seconds > 0) {
     row.resize(std::max<std::size_t>(row.size() + 1, 72), ' ');
-    row += padded_left(formatted("%.0f", 100 * share), 4) + " % of " + limit.name;
+    row += known ? padded_left(formatted("%.0f", 100 * share), 4) + " % of " + limit.name
+                 : "   ? of " + limit.name + ": faster than those were measured, on a busy machine";
   }
   print(row + "\n");
 }

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <fstream>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -33,12 +34,19 @@ class Report {
 
   /// From now on cases are compared with this machine, which is reported first.
   void set_machine(const Machine& machine);
+  /// The same, with more samples of its limits before each case is reported.
+  void set_machine(std::unique_ptr<MachineMeter> meter);
 
   /// A line above the rows of a table.
   void heading(const std::string& text) const;
 
   /// With the share of the machine's limit that was reached, if the case has operations to count.
+  /// A share above kMostShare is unknown: the limit was not seen at its best.
   void add(const Measurement& m);
+  static constexpr double kMostShare = 1.05;
+
+  /// The last line: how long threads waited for a processor meanwhile, and a warning if that was long.
+  void finish();
 
  private:
   bool json_;
@@ -46,6 +54,8 @@ class Report {
   std::string file_name_;
   std::ofstream file_;
   Machine machine_;
+  std::unique_ptr<MachineMeter> meter_;  // of machine_, if it is this CPU
+  LoadWatch load_;
 };
 
 /// Median time of one call in seconds, after one call that is not counted. Calls that take microseconds are

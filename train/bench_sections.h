@@ -43,6 +43,9 @@ void bench_training(Report& report, const BenchOptions& options);
 void bench_forward(Report& report, const BenchOptions& options);
 /// A token for every sequence of a batch: by batch, dtype of the weights, and position.
 void bench_decoding(Report& report, const BenchOptions& options);
+/// Mean rates of training and decoding over all of the time, where the others report medians: what is left of
+/// them beside other programs. Only when asked for.
+void bench_rates(Report& report, const BenchOptions& options);
 /// @}
 
 }  // namespace retnet

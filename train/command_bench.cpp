@@ -18,7 +18,7 @@ struct Section {
 constexpr Section kSections[] = {{"memory", bench_memory},     {"matmul", bench_matmul},
                                  {"steps", bench_steps},       {"retention", bench_retention},
                                  {"training", bench_training}, {"forward", bench_forward},
-                                 {"decode", bench_decoding}};
+                                 {"decode", bench_decoding},   {"rates", bench_rates}};
 
 struct Given {
   std::vector<std::string> presets, forms, sections;
@@ -72,16 +72,23 @@ int run(const Given& given) {
   Report report(given.json, given.save, given.device);
   bool measured = false;
   for (const Section& section : kSections) {
-    if (!given.sections.empty() &&
-        std::find(given.sections.begin(), given.sections.end(), section.name) == given.sections.end())
-      continue;
-    if (section.run != bench_memory && !measured) {
-      const auto measure = given.device == Device::cpu ? measure_machine : measure_gpu;
-      report.set_machine(measure(given.quick ? 0.2 : 2));
+    const bool named =
+        std::find(given.sections.begin(), given.sections.end(), section.name) != given.sections.end();
+    if (!named && (!given.sections.empty() || section.run == bench_rates)) continue;
+    if (section.run != bench_memory && section.run != bench_rates && !measured) {
+      const double budget = given.quick ? 0.2 : 2;
+      if (given.device == Device::cpu) {
+        auto meter = std::make_unique<MachineMeter>();
+        meter->sample(budget);
+        report.set_machine(std::move(meter));
+      } else {
+        report.set_machine(measure_gpu(budget));
+      }
       measured = true;
     }
     section.run(report, options);
   }
+  report.finish();
   return 0;
 }
 
@@ -100,7 +107,7 @@ Command bench_command() {
   command.examples = {"retnet bench --quick", "retnet bench --only training --preset tiny --preset small",
                       "retnet bench --only forward --form chunkwise --length 8192",
                       "retnet bench --json > speed.jsonl"};
-  add_names(command, "--only", names(kSections), given->sections, "what to measure", "all");
+  add_names(command, "--only", names(kSections), given->sections, "what to measure", "all but rates");
   add_names(command, "--preset", preset_names(), given->presets, "sizes", "tiny");
   add_names(command, "--form", names(kWays), given->forms, "ways to compute retention", "all");
   add_lengths(command, given->lengths);

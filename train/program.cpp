@@ -112,7 +112,6 @@ int run_program(const std::vector<std::string>& arguments) {
   const char* command = "";
   try {
     prepare_standard_streams();
-    bound_threads();
     return dispatch(arguments, command);
   } catch (const ClosedPipe&) {
     return kFailure;

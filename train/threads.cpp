@@ -67,16 +67,12 @@ void prepare_process(char** arguments) {
   if (given) ::execv("/proc/self/exe", arguments);
 }
 
-void bound_threads() { kernels::set_num_threads(std::clamp(kernels::num_threads(), 1, kMostThreads)); }
-
 void start_threads() {
 #if defined(_OPENMP)
-  const int asked = std::min(kernels::num_threads(), kThreadsPerProcessor * omp_get_num_procs());
+  const int asked = std::min(kernels::num_threads(), kThreadsPerProcessor * kernels::num_processors());
   const int threads = asked > 1 ? 1 + threads_to_be_had(asked - 1) : 1;
   kernels::set_num_threads(threads);
-  // They stay: the first parallel region makes them, and all later ones have them.
-#pragma omp parallel
-  static_cast<void>(omp_get_thread_num());
+  kernels::run_together(threads, [](int) {});  // makes them, and they stay
 #endif
 }
 

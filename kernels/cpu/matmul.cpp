@@ -81,21 +81,6 @@ void finish_empty(const Product<T>& p, const BatchOffset& at) {
     }
 }
 
-/// parallel_for(), but threads take tiles one by one: one that was interrupted takes fewer.
-template <class Body>
-void for_each_tile(std::int64_t count, [[maybe_unused]] std::int64_t work, Body&& body) {
-#if defined(_OPENMP)
-  if (count * work >= kParallelWork && num_threads() > 1) {
-    FirstError error;
-#pragma omp parallel for schedule(dynamic)
-    for (std::int64_t i = 0; i < count; ++i) error.run([&] { body(i); });
-    error.rethrow();
-    return;
-  }
-#endif
-  for (std::int64_t i = 0; i < count; ++i) body(i);
-}
-
 template <class T>
 void multiply(const Product<T>& p) {
   const Matmul& s = p.s;
@@ -117,7 +102,8 @@ void multiply(const Product<T>& p) {
   };
   const std::int64_t tiles = batch * grid.count();
   if (tiles == 1) return multiply_one(0);  // a small product is over before a parallel loop would have begun
-  for_each_tile(tiles, work, multiply_one);
+  if (tiles * work >= kParallelWork) return parallel_in_order(tiles, multiply_one);
+  for (std::int64_t index = 0; index < tiles; ++index) multiply_one(index);
 }
 
 /// bf16 is always stored by an epilogue: its sums are in float.

@@ -196,16 +196,12 @@ void run(const char* kernel, dim3 blocks, dim3 threads, const std::function<void
   const Order order;
   std::vector<unsigned> numbers(static_cast<std::size_t>(count));
   order.of(0).arrange(numbers);
-  kernels::FirstError error;
-#pragma omp parallel for schedule(dynamic) if (count > 1)
-  for (std::int64_t i = 0; i < count; ++i)
-    error.run([&] {
-      const unsigned b = numbers[static_cast<std::size_t>(i)];
-      gridDim = blocks;
-      const dim3 at(b % blocks.x, b / blocks.x % blocks.y, b / (blocks.x * blocks.y));
-      block().run(kernel, at, threads, order.of(b), thread);
-    });
-  error.rethrow();
+  kernels::parallel_in_order(count, [&](std::int64_t i) {
+    const unsigned b = numbers[static_cast<std::size_t>(i)];
+    gridDim = blocks;
+    const dim3 at(b % blocks.x, b / blocks.x % blocks.y, b / (blocks.x * blocks.y));
+    block().run(kernel, at, threads, order.of(b), thread);
+  });
 }
 
 }  // namespace retnet::emulated

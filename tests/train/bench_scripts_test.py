@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The scripts around `retnet bench`: the comparison with PyTorch (here one that is only pretended), the roofline, and,
+"""The scripts around `retnet bench`: the comparison with PyTorch (here one that is only pretended), the roofline, the busy machine, and,
 where PyTorch is installed, that the network written in it computes the same in all its forms.
 
 usage: bench_scripts_test.py SOURCE_FOLDER PROGRAM
@@ -70,6 +70,19 @@ def roofline(source, program, folder):
     assert "no machine" in run(sys.executable, script, lines, figure, code=1)
 
 
+def busy(source, program, folder):
+    """One round of a moment: every case beside no other program and beside one, and what is printed is what is written."""
+    arguments = ["--program", program, "--quick", "--hogs", "0", "1", "--torch-python", os.path.join(folder, "no-python"), "--out", folder]
+    printed = run(sys.executable, os.path.join(source, "train/bench_busy.py"), *arguments)
+    with open(os.path.join(folder, "busy.json"), encoding="utf-8") as file:
+        results = json.load(file)
+    cases = [f"tiny, {case}" for case in ("training, batch 16", "training, batch 2", "decoding, batch 1", "decoding, batch 4", "decoding, batch 16")]
+    assert [(r["hogs"], r["case"]) for r in results] == [(hogs, case) for hogs in (0, 1) for case in cases], results
+    for result in results:
+        assert result["rates"][0] > 0 and result["shares"][0] == result["rates"][0] / result["apart"][0], result
+        assert f"{result['case']:<28}{result['rates'][0]:>10,.0f}" in printed, (result, printed)
+
+
 def network(source):
     if subprocess.run([sys.executable, "-c", "import torch"], capture_output=True, check=False).returncode != 0:
         return print("without PyTorch, its network is not tested")
@@ -82,6 +95,7 @@ def main():
         core(source)
         compare(source, program, folder)
         roofline(source, program, folder)
+        busy(source, program, folder)
     network(source)
 
 

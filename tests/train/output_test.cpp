@@ -3,11 +3,15 @@
 #include "train/output.h"
 
 #include <cmath>
+#include <filesystem>
 #include <limits>
+#include <sstream>
+#include <thread>
 
 #include "kernels/parallel.h"
 #include "retnet/model.h"
 #include "tensor/text.h"
+#include "tests/support/program.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/support/test.h"
 #include "train/bench_report.h"
@@ -145,6 +149,60 @@ TEST_CASE("the limit of a machine is the slower of its arithmetic and its memory
   machine.threads = 2 * kernels::num_threads();  // half of what was measured is in use
   CHECK(machine.limit(2000, 50).seconds == 4);
   CHECK(machine.limit(10, 50).seconds == 0.2);
+}
+
+TEST_CASE("a share that is more than all is shown as unknown, with the reason", "[train][numbers]") {
+  test::TemporaryFolder folder;
+  Machine machine;
+  machine.threads = 0, machine.flops = 1000;
+  machine.levels = {{"memory", 1e9, 100, 80, 0}};
+  Report report(true, folder / "lines.jsonl", Device::cpu);
+  report.set_machine(machine);
+  for (const double seconds : {2.0, 0.96, 0.9})  // the arithmetic takes 1 s at the peak
+    report.add({"matmul", "case", "s", seconds, seconds, 1000, 0});
+  std::vector<Json> lines;
+  std::istringstream text(test::contents(folder / "lines.jsonl"));
+  for (std::string line; std::getline(text, line);)
+    if (line.find("\"case\":\"case\"") != line.npos) lines.push_back(Json::parse(line, "line"));
+  REQUIRE(lines.size() == 3);
+  CHECK(lines[0].at("share").as_double() == 0.5);
+  CHECK(std::abs(lines[1].at("share").as_double() - 1 / 0.96) < 1e-12);
+  CHECK(lines[2].find("share") == nullptr);
+  CHECK(lines[2].at("share_unknown").as_string() == "faster than the FMA peak as measured");
+}
+
+TEST_CASE("a machine's rates only become better with more samples", "[train][numbers]") {
+  MachineMeter meter;
+  meter.sample(0.02);
+  const Machine before = meter.machine();
+  CHECK(before.flops > 1e8);
+  for (const MemoryLevel& level : before.levels) CHECK((level.read > 1e7 && level.triad > 1e7));
+  meter.sample(0.001, "the FMA peak");
+  CHECK(meter.machine().flops >= before.flops);
+  for (std::size_t i = 0; i < before.levels.size(); ++i) {
+    CHECK(meter.machine().levels[i].read == before.levels[i].read);
+    CHECK(meter.machine().levels[i].triad == before.levels[i].triad);
+  }
+}
+
+TEST_CASE("the time in which threads wait for a processor is what the system says", "[train][numbers]") {
+  test::TemporaryFolder root;
+  CHECK(LoadWatch(root.path()).waiting() < 0);  // it says nothing
+  std::filesystem::create_directories(root / "proc/pressure");
+  const auto say = [&](std::int64_t total) {
+    test::write_text(root / "proc/pressure/cpu",
+                     "some avg10=97.14 avg60=94.47 avg300=94.59 total=" + std::to_string(total) +
+                         "\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n");
+  };
+  say(5'000'000);
+  const LoadWatch watch(root.path());
+  CHECK(watch.waiting() == 0);
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  say(5'050'000);
+  const double waiting = watch.waiting();  // 0.05 s of 0.1 s, or of more on a busy machine
+  CHECK((waiting > 0 && waiting <= 0.5));
+  say(500'000'000);
+  CHECK(watch.waiting() == 1);
 }
 
 }  // namespace
