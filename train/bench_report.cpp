@@ -1,6 +1,7 @@
 #include "train/bench_report.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <filesystem>
 #include <sstream>
@@ -47,12 +48,14 @@ void require_replaceable(const std::string& path) {
 
 }  // namespace
 
-Report::Report(bool json, const std::string& file, Device device)
-    : json_(json), device_(device), file_name_(file) {
+Report::Report(bool json, const std::string& file, Device device) : json_(json), device_(device) {
   if (file.empty()) return;
   require_replaceable(file);
-  file_.open(file, std::ios::binary);
-  require(file_.is_open(), "bench", "cannot write ", quote(file));
+  file_.emplace(file);
+}
+
+void Report::finish() {
+  if (file_) file_->commit();
 }
 
 void Report::set_machine(const Machine& machine) {
@@ -84,10 +87,7 @@ void Report::add(const Measurement& m) {
   } else {
     line.set("device", device_name(device_));
   }
-  if (file_.is_open()) {
-    file_ << line.dump() << std::endl;
-    require(file_.good(), "bench", "cannot write ", quote(file_name_));
-  }
+  if (file_) file_->write(line.dump() + "\n");
   if (json_) return print(line.dump() + "\n");
 
   std::string row = "  " + m.which;

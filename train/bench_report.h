@@ -2,13 +2,13 @@
 /// What the parts of `retnet bench` share: how a case is timed, compared with the machine, and reported.
 #pragma once
 
-#include <chrono>
-#include <fstream>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "retnet/config.h"
+#include "tensor/file.h"
 #include "tensor/tensor.h"
 #include "train/bench_machine.h"
 
@@ -26,7 +26,7 @@ struct Measurement {
 /// Reports each number as it comes: a line of JSON, or a row of a table.
 class Report {
  public:
-  /// @param file    where the lines of JSON go as well; "": nowhere
+  /// @param file    where the lines of JSON go as well, when all is measured; "": nowhere
   /// @param device  what is measured
   /// @throws Error when it cannot be written, or is there and holds something else than such lines
   Report(bool json, const std::string& file, Device device);
@@ -40,11 +40,14 @@ class Report {
   /// With the share of the machine's limit that was reached, if the case has operations to count.
   void add(const Measurement& m);
 
+  /// Gives the file its name, durably; without this call one that was there before stays what it was.
+  /// @throws Error when it cannot be written
+  void finish();
+
  private:
   bool json_;
   Device device_;
-  std::string file_name_;
-  std::ofstream file_;
+  std::optional<AtomicFile> file_;
   Machine machine_;
 };
 

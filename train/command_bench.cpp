@@ -82,6 +82,7 @@ int run(const Given& given) {
     }
     section.run(report, options);
   }
+  report.finish();
   return 0;
 }
 
