@@ -28,6 +28,7 @@ struct Kept {
   double numbers = 0;  ///< from when they are computed to the end
   double passing = 0;  ///< beside them, while the gradient of the largest piece's scores is computed
   double ending = 0;   ///< beside them, when the gradient has come to the beginning of the sequence
+  double graph = 0;    ///< bytes, of the operations' nodes and rules
 };
 
 /// What one layer's retention on one piece adds. A recurrent piece keeps the state after each step, a
@@ -40,6 +41,8 @@ void add_piece(const Config& config, const CompareOptions& options, const Piece&
     kept.numbers += batch * length * keys * real(config.dv() + 1);
     // The gradients of q, k and v step by step, and that of the output.
     kept.ending += batch * length * (2 * keys + 2 * values);
+    // A step is some 20 operations of some 700 bytes each, a third of which divide by the score norm.
+    kept.graph += length * (config.score_norm == ScoreNorm::none ? 9000 : 13000);
     // The output of each step, and all of them as one.
     if (config.score_norm != ScoreNorm::none && piece.length > 1) kept.numbers += batch * length * values;
   } else if (piece.reference) {
@@ -91,9 +94,10 @@ double comparison_bytes(const Config& config, const CompareOptions& options, boo
     Kept kept;
     for (const Piece& piece : compared_pieces(options, way)) add_piece(config, options, piece, kept);
     const double ending = model ? parameters : kept.ending;
-    most = std::max(most, layers * kept.numbers + std::max(kept.passing, ending));
+    const double numbers = layers * kept.numbers + std::max(kept.passing, ending);
+    most = std::max(most, 8 * numbers + layers * kept.graph);
   }
-  return 8 * (always + most);
+  return 8 * always + most;
 }
 
 void require_memory(const std::string& what, double bytes, const char* advice) {

@@ -19,7 +19,7 @@ double training_bytes(const Config& config, const TrainSettings& settings);
 /// @param tokens  evaluated at a time
 double evaluation_bytes(const Config& config, std::int64_t tokens);
 
-/// Bytes of f64 tensors that comparing the forms has at once, at least. The recurrent form keeps the state
+/// Bytes that comparing the forms in f64 has at once, at least. The recurrent form keeps the state
 /// after each step, and a composed one the scores of a whole chunk or, in parallel, of a whole piece.
 /// @param model  a whole model is compared, and not retention alone
 double comparison_bytes(const Config& config, const CompareOptions& options, bool model);

@@ -5,6 +5,7 @@
 
 #include "retnet/compare_forms.h"
 #include "tensor/storage.h"
+#include "tests/support/allocations.h"
 #include "tests/support/test.h"
 #include "tests/train/tiny_run.h"
 #include "train/evaluate.h"
@@ -15,14 +16,14 @@
 namespace retnet::test {
 namespace {
 
-/// Bytes of tensors that `body` has at once beside those that were there before.
+/// Bytes of tensors and of the heap that `body` has at once beside those that were there before.
 template <class Body>
 double peak_of(Body&& body) {
   const Threads one(1);  // side by side, several passes have as much each
-  const std::int64_t before = memory_stats().live;
+  const std::int64_t before = memory_stats().live + reset_peak_heap();
   reset_peak_memory();
   body();
-  return static_cast<double>(memory_stats().peak - before);
+  return static_cast<double>(memory_stats().peak + peak_heap() - before);
 }
 
 /// @param least  the share of the need that must be known beforehand
@@ -87,6 +88,7 @@ TEST_CASE("evaluating takes what was said, and not much more", "[train][memory]"
 }
 
 TEST_CASE("comparing the forms takes what was said, and not much more", "[forms][memory]") {
+  if (!allocations_are_counted()) return;
   for (const std::int64_t batch : {1, 2})
     for (const std::int64_t chunk : {20, 1000})
       for (const std::int64_t handoffs : {0, 5})
@@ -98,13 +100,15 @@ TEST_CASE("comparing the forms takes what was said, and not much more", "[forms]
           if (plain) config.score_norm = ScoreNorm::none, config.rotation = Rotation::none;
           CAPTURE(batch, chunk, handoffs, plain);
           const double need = peak_of([&] { compare_retention(config, Dtype::f64, options); });
-          check_bound(comparison_bytes(config, options, false), need, 0.75);
+          check_bound(comparison_bytes(config, options, false), need,
+                      chunk == 20 && handoffs == 0 ? 0.8 : 0.6);
           // What one way has freed is not kept beside what the next one takes.
           CHECK(static_cast<double>(memory_stats().cached) < need / 2);
         }
 }
 
 TEST_CASE("comparing the forms of a model takes what was said, and not much more", "[forms][memory]") {
+  if (!allocations_are_counted()) return;
   for (const std::int64_t batch : {1, 2})
     for (const std::int64_t chunk : {20, 1000}) {
       CompareOptions options;
@@ -116,7 +120,7 @@ TEST_CASE("comparing the forms of a model takes what was said, and not much more
         RetNet model(config, 1, Dtype::f64);
         compare_model(model, options);
       });
-      check_bound(comparison_bytes(config, options, true), need, 0.7);
+      check_bound(comparison_bytes(config, options, true), need, 0.6);
     }
 }
 

@@ -32,7 +32,7 @@ TEST_CASE("whole numbers have commas, bytes a unit", "[train][numbers]") {
   CHECK(human_bytes(135168) == "132.0 KiB");
   CHECK(human_bytes(3 << 20) == "3.0 MiB");
   CHECK(human_bytes(std::int64_t{5} << 29) == "2.5 GiB");
-  CHECK(human_bytes(std::int64_t{3} << 50) == "3072.0 TiB");
+  CHECK(human_bytes(std::int64_t{3} << 50) == "3.0 PiB");
 }
 
 TEST_CASE("numbers are the shortest text that reads back, and NaN has no sign", "[train][numbers]") {
