@@ -33,6 +33,10 @@ struct CompareOptions {
   void validate() const;  ///< @throws Error naming the option and its range
 };
 
+/// Way number 0 .. 3 + handoffs to run the sequence: whole in the parallel form, which the others are
+/// compared with, recurrent, chunkwise, and chunkwise composed; then cut at random.
+std::vector<Piece> compared_pieces(const CompareOptions& options, std::int64_t way);
+
 /// Largest differences of one way to run a sequence from the parallel form, each relative to the largest
 /// number of the tensor it occurs in.
 struct FormDifference {

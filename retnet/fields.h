@@ -1,8 +1,8 @@
 /// @file
 /// Structs of settings as lists of named fields. A struct says its fields once, in a function
 ///
-///     template <class S, class Visit> void for_each_field(S& s, Visit&& visit) { visit("name", s.name,
-///     "help"); ... }
+///     template <class S, class Visit>
+///     void for_each_field(S& s, Visit&& visit) { visit("name", s.name, "help"); ... }
 ///
 /// and files, command line flags and help are made from that list. A field is a std::int64_t, double, bool,
 /// std::string, std::vector<double>, or an enumeration with Names.

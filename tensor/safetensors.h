@@ -3,8 +3,7 @@
 ///
 /// The format (https://github.com/huggingface/safetensors): 8 bytes, the length N of the header, little
 /// endian; N bytes of JSON, `{"name": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}, ...}`, with
-/// strings under
-/// `"__metadata__"` if wanted; then the numbers, row-major and little endian, without holes.
+/// strings under `"__metadata__"` if wanted; then the numbers, row-major and little endian, without holes.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +25,7 @@ struct NamedTensor {
 
 /// What a safetensors file says about one tensor.
 struct SafetensorsEntry {
-  std::string name;                 ///< any text, also empty or with NUL bytes: print it with quote()
+  std::string name;   ///< any text, also empty or with NUL bytes: print it with quote()
   std::string dtype;  ///< "F32", "BF16", .., as the format names them; any text, as newer files may
   std::vector<std::int64_t> shape;  ///< sizes, each below 2^48
   std::int64_t begin = 0, end = 0;  ///< bytes [begin, end) of the data region
@@ -75,8 +74,7 @@ SafetensorsFile load_safetensors(const std::string& path);
 /// arguments make the same bytes: header and data are in the order given, without regard to alignment beyond
 /// that of the data region to 8 bytes.
 /// @throws Error for an undefined tensor, a name given twice, text that is not UTF-8, metadata under the
-/// checksum's
-///         key, and when writing fails; the file at `path` is then what it was
+///         checksum's key, and when writing fails; the file at `path` is then what it was
 void save_safetensors(const std::string& path, const std::vector<NamedTensor>& tensors,
                       const std::map<std::string, std::string>& metadata = {});
 

@@ -83,9 +83,10 @@ class FreeBlocks {
   std::map<std::int64_t, List> lists_;
 };
 
+class Cache;
+
 /// The blocks of a graph. Its kernels have their addresses, so until it is gone nobody else may get one: not
 /// those that were taken while it was recorded, and not those that were in use by then, which it may read.
-class Cache;
 struct RecordedBlocks {
   RecordedBlocks() = default;
   RecordedBlocks(const RecordedBlocks&) = delete;
@@ -255,9 +256,9 @@ class Cache {
   std::mutex mutex_;
   FreeBlocks free_;
   std::atomic<std::int64_t> unchecked_{0};  // bytes from the system since its memory was looked at
-  std::unordered_set<void*> live_;       // on a GPU: blocks in use
-  std::vector<RecordedBlocks*> graphs_;  // all that there are
-  RecordedBlocks* recorded_ = nullptr;   // the one that is being recorded
+  std::unordered_set<void*> live_;          // on a GPU: blocks in use
+  std::vector<RecordedBlocks*> graphs_;     // all that there are
+  RecordedBlocks* recorded_ = nullptr;      // the one that is being recorded
   MemoryStats stats_;
 };
 

@@ -24,8 +24,7 @@ std::size_t columns_of(std::string_view text);
 std::string_view beginning(std::string_view text, std::size_t columns);
 
 /// A number as the shortest text that reads back as the same number: "0.1", "1.0000001", "1e+30"; "nan",
-/// "inf",
-/// "-inf". So a message never shows a number that was refused as one that is allowed.
+/// "inf", "-inf". So a message never shows a number that was refused as one that is allowed.
 std::string number_text(double value);
 std::string number_text(float value);  ///< the same of a float: "0.1" for 0.1F
 

@@ -168,9 +168,11 @@ def main():
     results = compare(a, torch)
     os.makedirs(a.out, exist_ok=True)
     path = os.path.join(a.out, "compare.json")
-    with open(path, "w", encoding="utf-8") as file:
+    temporary = f"{path}.tmp.{os.getpid()}"  # so that the old file stays until the new one is whole
+    with open(temporary, "w", encoding="utf-8") as file:
         json.dump(dict(torch=torch.version, script=os.path.basename(a.torch_script), threads=a.threads, rounds=a.rounds,
                        results=results), file, indent=1)
+    os.replace(temporary, path)
     print(f"\nwritten to {path}")
 
 

@@ -69,8 +69,10 @@ def main():
         print(f"{name:<34}{value:>16,} instructions{change}")
     build = subprocess.run([program, "info"], capture_output=True, text=True, errors="replace", check=True).stdout
     os.makedirs(a.out, exist_ok=True)
-    with open(path, "w", encoding="utf-8") as file:
+    temporary = f"{path}.tmp.{os.getpid()}"  # the next run compares with this file, so it is whole or the old one
+    with open(temporary, "w", encoding="utf-8") as file:
         json.dump(dict(instructions=results, build=[line for line in build.splitlines() if line.strip()]), file, indent=1)
+    os.replace(temporary, path)
     print(f"written to {path}")
 
 

@@ -2,7 +2,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
+#include <functional>
 
 #include "kernels/parallel.h"
 #include "retnet/model.h"
@@ -24,7 +24,10 @@ Peak peak_of(const std::function<void()>& body) {
   int ends[2];
   require(pipe(ends) == 0, "bench", "cannot open a pipe");
   const pid_t child = fork();
-  require(child >= 0, "bench", "cannot start a process to measure memory in");
+  if (child < 0) {
+    close(ends[0]), close(ends[1]);
+    fail("bench", "cannot start a process to measure memory in");
+  }
   if (child == 0) {
     int code = 1;
     try {

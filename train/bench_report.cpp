@@ -1,6 +1,7 @@
 #include "train/bench_report.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <filesystem>
 #include <sstream>
@@ -50,12 +51,10 @@ void require_replaceable(const std::string& path) {
 
 }  // namespace
 
-Report::Report(bool json, const std::string& file, Device device)
-    : json_(json), device_(device), file_name_(file) {
+Report::Report(bool json, const std::string& file, Device device) : json_(json), device_(device) {
   if (file.empty()) return;
   require_replaceable(file);
-  file_.open(file, std::ios::binary);
-  require(file_.is_open(), "bench", "cannot write ", quote(file));
+  file_.emplace(file);
 }
 
 void Report::set_machine(const Machine& machine) {
@@ -76,14 +75,13 @@ void Report::set_machine(std::unique_ptr<MachineMeter> meter) {
 
 void Report::finish() {
   constexpr double kLong = 0.05;
-  const double waiting = load_.waiting();
-  if (waiting < 0) return;
-  heading("meanwhile");
-  add({"load", "time in which a thread waited for a processor", "%", 100 * waiting});
-  if (waiting > kLong && !json_)
-    print(
-        "  This machine was busy: what is above is less than it can do (/proc/pressure/cpu counts the "
-        "waiting).\n");
+  if (const double waiting = load_.waiting(); waiting >= 0) {
+    heading("meanwhile");
+    add({"load", "time in which a thread waited for a processor", "%", 100 * waiting});
+    if (waiting > kLong && !json_)
+      print("  This machine was busy: it can do more than that (/proc/pressure/cpu counts the waiting).\n");
+  }
+  if (file_) file_->commit();
 }
 
 void Report::heading(const std::string& text) const {
@@ -111,10 +109,7 @@ void Report::add(const Measurement& m) {
   } else {
     line.set("device", device_name(device_));
   }
-  if (file_.is_open()) {
-    file_ << line.dump() << std::endl;
-    require(file_.good(), "bench", "cannot write ", quote(file_name_));
-  }
+  if (file_) file_->write(line.dump() + "\n");
   if (json_) return print(line.dump() + "\n");
 
   std::string row = "  " + m.which;

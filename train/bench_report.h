@@ -2,14 +2,14 @@
 /// What the parts of `retnet bench` share: how a case is timed, compared with the machine, and reported.
 #pragma once
 
-#include <chrono>
-#include <fstream>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "retnet/config.h"
+#include "tensor/file.h"
 #include "tensor/tensor.h"
 #include "train/bench_machine.h"
 
@@ -27,7 +27,7 @@ struct Measurement {
 /// Reports each number as it comes: a line of JSON, or a row of a table.
 class Report {
  public:
-  /// @param file    where the lines of JSON go as well; "": nowhere
+  /// @param file    where the lines of JSON go as well, when all is measured; "": nowhere
   /// @param device  what is measured
   /// @throws Error when it cannot be written, or is there and holds something else than such lines
   Report(bool json, const std::string& file, Device device);
@@ -45,14 +45,15 @@ class Report {
   void add(const Measurement& m);
   static constexpr double kMostShare = 1.05;
 
-  /// The last line: how long threads waited for a processor meanwhile, and a warning if that was long.
+  /// The last line, for how long threads waited for a processor meanwhile, with a warning if that was long.
+  /// Then the file has its name, durably; without this call one that was there before stays what it was.
+  /// @throws Error when it cannot be written
   void finish();
 
  private:
   bool json_;
   Device device_;
-  std::string file_name_;
-  std::ofstream file_;
+  std::optional<AtomicFile> file_;
   Machine machine_;
   std::unique_ptr<MachineMeter> meter_;  // of machine_, if it is this CPU
   LoadWatch load_;

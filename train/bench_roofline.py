@@ -7,6 +7,7 @@ is, below the roofs that the same run measured.
 """
 import json
 import math
+import os
 import sys
 
 WIDTH, HEIGHT = 760, 470
@@ -102,8 +103,10 @@ def main():
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" role="img">',
              f"<title>{title}</title>", f"<style>{STYLE}</style>", text(LEFT, 24, title, css="h")]
     parts += axes() + roofs(peak, reads) + points(lines) + ["</svg>"]
-    with open(sys.argv[2], "w", encoding="utf-8") as file:
+    temporary = f"{sys.argv[2]}.tmp.{os.getpid()}"  # so that the old figure stays until the new one is whole
+    with open(temporary, "w", encoding="utf-8") as file:
         file.write("\n".join(parts) + "\n")
+    os.replace(temporary, sys.argv[2])
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@
 #include <iostream>
 #include <iterator>
 #include <map>
-#include <new>
 
 #include "tensor/checksum.h"
 #include "tensor/file.h"
@@ -53,7 +52,8 @@ std::uint64_t from_hex(const std::string& text, const std::string& what) {
   return value;
 }
 
-// The name of a file is any bytes, and JSON has UTF-8 only: another name is written as {"hex": "636166e92e747874"}.
+// The name of a file is any bytes, and JSON has UTF-8 only: another name is written as {"hex":
+// "636166e92e747874"}.
 Json file_name_to_json(const std::string& name) {
   try {
     Json(name).dump();
@@ -106,10 +106,7 @@ struct TemporaryFolder {
   std::string path;
   bool keep = false;
   ~TemporaryFolder() {
-    if (!keep) try {
-        remove_unfinished(path);
-      } catch (const std::bad_alloc&) {  // the next run removes what stays
-      }
+    if (!keep) remove_unfinished(path);
   }
 };
 

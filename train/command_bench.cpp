@@ -41,9 +41,7 @@ void add_names(Command& command, const std::string& flag, const std::vector<std:
   Option option{flag, "NAME", help + ": " + joined(known) + "; may be repeated", fallback, {}};
   option.repeatable = true;
   option.set = [flag, known, &list](const std::string& text) {
-    require(std::find(known.begin(), known.end(), text) != known.end(), flag.c_str(), "required ",
-            joined(known), ", got ", quote(text), did_you_mean(text, known));
-    list.push_back(text);
+    list.push_back(known[choice_index(flag, text, known)]);
   };
   command.options.push_back(option);
 }
@@ -99,11 +97,9 @@ Command bench_command() {
   Command command{"bench", "measures speed and memory on this machine", {}, {}, {}, {}};
   command.description =
       "Medians of matrix products, retention, training steps, forward passes and decoding, each with the "
-      "share "
-      "it reaches of what this machine can do at most: its peak of multiply-adds, or the rate at which "
-      "memory "
-      "is read, which are measured first. Memory is the peak of a process of its own; on a GPU, that of the "
-      "tensors there.";
+      "share it reaches of what this machine can do at most: its peak of multiply-adds, or the rate at "
+      "which memory is read, which are measured first. Memory is the peak of a process of its own; on a "
+      "GPU, that of the tensors there.";
   command.examples = {"retnet bench --quick", "retnet bench --only training --preset tiny --preset small",
                       "retnet bench --only forward --form chunkwise --length 8192",
                       "retnet bench --json > speed.jsonl"};

@@ -100,8 +100,7 @@ Command eval_command() {
   Command command{"eval", "measures a model's loss on a text", {}, {}, {}, {}};
   command.description =
       "Predicts every byte of a text from those before it in its window. Of the text the model was trained "
-      "on, only the "
-      "held-out part is used.";
+      "on, only the held-out part is used.";
   command.examples = {"retnet eval --model runs/tiny",
                       "retnet eval --model runs/tiny --data other.txt --window 1024"};
   command.add("--model", "DIR", given->model, "a run or a checkpoint").required = true;

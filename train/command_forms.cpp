@@ -63,11 +63,11 @@ bool verdict(const std::vector<Column>& columns, std::string& line) {
   return true;
 }
 
-// The gradient of the recurrent form needs the state after each step.
-void require_states(const Config& config, const CompareOptions& options, std::int64_t layers) {
+// The gradients of the recurrent and the composed forms need what they have computed at every step.
+void require_room(const Config& config, const CompareOptions& options, bool model) {
   if (options.device == Device::cpu)
-    require_memory("to keep the states of " + with_commas(options.length) + " steps",
-                   comparison_bytes(config, options, layers), "use a smaller --length or --batch");
+    require_memory("to compare the forms on " + with_commas(options.length) + " steps",
+                   comparison_bytes(config, options, model), "use a smaller --length, --batch or --handoffs");
 }
 
 std::vector<Column> compare_dtypes(const Given& given, std::string& subject) {
@@ -78,7 +78,7 @@ std::vector<Column> compare_dtypes(const Given& given, std::string& subject) {
     text << "retention on random numbers: " << config.heads << " heads, dk " << config.dk() << ", dv "
          << config.dv();
     subject = text.str();
-    require_states(config, options, 1);
+    require_room(config, options, false);
     return {{Dtype::f64, compare_retention(config, Dtype::f64, options)},
             {Dtype::f32, compare_retention(config, Dtype::f32, options)}};
   }
@@ -88,7 +88,7 @@ std::vector<Column> compare_dtypes(const Given& given, std::string& subject) {
   RetNet& model = trained.model;
   model.to(given.compare.device);
   subject = printable(trained.folder) + " on random tokens";
-  require_states(model.config(), options, model.config().layers);
+  require_room(model.config(), options, true);
   RetNet f64 = converted(model, Dtype::f64), f32 = converted(model, Dtype::f32);
   return {{Dtype::f64, compare_model(f64, options)}, {Dtype::f32, compare_model(f32, options)}};
 }
@@ -126,10 +126,8 @@ Command forms_command() {
   Command command{"forms", "shows how far the three forms of retention are apart", {}, {}, {}, {}};
   command.description =
       "Runs the parallel, the recurrent and the chunkwise form, and sequences cut at random into pieces in "
-      "random forms "
-      "that hand the state on. Compares outputs, final state and gradients in f64 and f32. Exit code 1 when "
-      "they differ "
-      "by more than rounding.";
+      "random forms that hand the state on. Compares outputs, final state and gradients in f64 and f32. "
+      "Exit code 1 when they differ by more than rounding.";
   command.examples = {"retnet forms", "retnet forms --heads 8 --key-width 128 --length 300 --chunk 7",
                       "retnet forms --model runs/first"};
   command.add("--model", "DIR", given->model, "a run or a checkpoint: compare the whole model");

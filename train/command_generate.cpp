@@ -12,7 +12,7 @@ namespace retnet {
 namespace {
 
 struct Given {
-  std::string model, prompt, prompt_file, weights = "f32";
+  std::string model, prompt, prompt_file;
   SamplingOptions sampling;
   DecoderOptions decoder;
   std::int64_t seed = 1, tokens = 400;
@@ -23,9 +23,6 @@ constexpr std::int64_t kMostPrompt = std::int64_t{1} << 30;  // bytes; each take
 
 void check(Given& given) {
   given.sampling.seed = static_cast<std::uint64_t>(given.seed);
-  if (given.weights != "f32" && given.weights != "bf16")
-    throw UsageError("--weights: required f32 or bf16, got " + quote(given.weights));
-  given.decoder.bf16_weights = given.weights == "bf16";
   if (given.decoder.bf16_weights && given.device != Device::cpu)
     throw UsageError("--weights bf16 is for --device cpu");
   if (given.prompt.empty() == given.prompt_file.empty())
@@ -69,8 +66,7 @@ Command generate_command() {
   Command command{"generate", "continues a text, byte by byte", {}, {}, {}, {}};
   command.description =
       "Reads the prompt in the chunkwise form and goes on in the recurrent form: a byte costs the same "
-      "however long the "
-      "text has become. The same seed gives the same text, on any number of threads.";
+      "however long the text has become. The same seed gives the same text, on any number of threads.";
   command.examples = {"retnet generate --model runs/first --prompt \"Retention \"",
                       "retnet generate --model runs/first --prompt-file a.txt --top-p 0.95",
                       "retnet generate --model runs/first --prompt \"The \" --temperature 0"};
@@ -84,8 +80,15 @@ Command generate_command() {
   command.add("--top-p", "X", given->sampling.top_p,
               "draw from the likeliest bytes that together have this probability");
   command.add("--seed", "N", given->seed, "of the random numbers");
-  command.add("--weights", "DTYPE", given->weights,
-              "f32: as trained; bf16: rounded for the bytes written, half of what each of them must read");
+  Option weights{"--weights",
+                 "DTYPE",
+                 "f32: as trained; bf16: rounded for the bytes written, half of what each of them must read",
+                 "f32",
+                 {}};
+  weights.set = [given](const std::string& text) {
+    given->decoder.bf16_weights = choice_index("--weights", text, {"f32", "bf16"}) == 1;
+  };
+  command.options.push_back(weights);
   command.add_device(given->device);
   command.add_threads();
   command.run = [given] { return run(*given); };

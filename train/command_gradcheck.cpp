@@ -156,8 +156,7 @@ Command gradcheck_command() {
   Command command{"gradcheck", "compares a model's gradients with finite differences", {}, {}, {}, {}};
   command.description =
       "Differentiates the loss of a small model by every parameter, by the rules and by central differences "
-      "in f64, in "
-      "each form. Exit code 1 when they differ by more than 1e-6.";
+      "in f64, in each form. Exit code 1 when they differ by more than 1e-6.";
   command.examples = {"retnet gradcheck",
                       "retnet gradcheck --rotation rope --ffn glu --block-norm rms --elements 0"};
   command.add("--batch", "N", given->batch, "sequences");

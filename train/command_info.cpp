@@ -162,10 +162,8 @@ Command info_command() {
   Command command{"info", "describes this program, a model, or a safetensors file", {}, {}, {}, {}};
   command.description =
       "Without a path: this build, and the presets. Of a run or a checkpoint: its config, weights by part "
-      "and "
-      "decays. Of every safetensors file, of other programs too: metadata, and each tensor's dtype, shape, "
-      "place "
-      "in the data, and statistics of its numbers.";
+      "and decays. Of every safetensors file, of other programs too: metadata, and each tensor's dtype, "
+      "shape, place in the data, and statistics of its numbers.";
   command.examples = {"retnet info", "retnet info runs/first", "retnet info other/model.safetensors"};
   command.bare = {"PATH", "PATH", "a run, a checkpoint, a safetensors file, or a folder of them", "", {}};
   command.bare.set = [given](const std::string& text) { given->path = text; };

@@ -119,6 +119,14 @@ void Command::add_threads() {
   options.push_back(option);
 }
 
+std::size_t choice_index(const std::string& flag, const std::string& text,
+                         const std::vector<std::string>& choices) {
+  const auto found = std::find(choices.begin(), choices.end(), text);
+  if (found == choices.end())
+    fail(flag.c_str(), "required ", joined(choices), ", got ", quote(text), did_you_mean(text, choices));
+  return static_cast<std::size_t>(found - choices.begin());
+}
+
 void require_standard_input_once(const std::vector<std::string>& inputs) {
   if (std::count_if(inputs.begin(), inputs.end(), is_standard_input) > 1)
     throw UsageError("standard input can be read only once; give a file in place of one of them");

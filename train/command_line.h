@@ -70,6 +70,11 @@ void apply(const std::vector<Override>& overrides, S& settings) {
 /// "--learning-rate" for "learning_rate".
 std::string flag_name(const std::string& key);
 
+/// Where `text` is among the choices. @throws Error naming the flag, the choices and the nearest of them,
+/// unless it is one
+std::size_t choice_index(const std::string& flag, const std::string& text,
+                         const std::vector<std::string>& choices);
+
 /// Reads the arguments after the command's name into its fields. Returns false when help was asked for.
 /// @throws UsageError naming the flag, and the nearest one for a flag that does not exist
 bool parse(const Command& command, const std::vector<std::string>& arguments);

@@ -70,17 +70,10 @@ int run(const RunRequest& request) {
   return kSuccess;
 }
 
-void check_choice(const std::string& name, const std::string& text, const std::vector<std::string>& choices) {
-  for (const std::string& choice : choices)
-    if (choice == text) return;
-  fail(name.c_str(), "required ", joined(choices), ", got ", quote(text), did_you_mean(text, choices));
-}
-
 void add_graphs(Command& command, bool& field) {
   Option option{"--graphs", "on|off", "on a GPU: launch each step as one recorded graph", "on", {}};
   option.set = [&field](const std::string& text) {
-    check_choice("--graphs", text, {"on", "off"});
-    field = text == "on";
+    field = choice_index("--graphs", text, {"on", "off"}) == 0;
   };
   command.options.push_back(option);
 }
@@ -91,8 +84,7 @@ void add_choice(Command& command, const std::string& name, std::string& field,
   Option& option = command.add(name, "NAME", field, help);
   option.fallback = fallback;
   option.set = [name, choices, &field](const std::string& text) {
-    check_choice(name, text, choices);
-    field = text;
+    field = choices[choice_index(name, text, choices)];
   };
 }
 
@@ -103,10 +95,8 @@ Command train_command() {
   Command command{"train", "learns a model from the bytes of files", {}, {}, {}, {}};
   command.description =
       "Trains a RetNet to predict the next byte, and shows its loss on the last tenth of the text, which it "
-      "does not "
-      "learn from. Interrupt it (Ctrl-C) when you like: it finishes the step, saves, and --resume goes on to "
-      "the same "
-      "result, bit for bit.";
+      "does not learn from. Interrupt it (Ctrl-C) when you like: it finishes the step, saves, and --resume "
+      "goes on to the same result, bit for bit.";
   command.examples = {"retnet train",
                       "retnet train --data book.txt --preset small --out runs/book --steps 3000",
                       "retnet train --out runs/book --resume",

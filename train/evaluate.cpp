@@ -60,7 +60,8 @@ std::optional<Evaluation> evaluate_until(const std::atomic<bool>& stop, const Re
                                          const FormOptions& form, std::int64_t windows) {
   const std::int64_t total = data.held_out_windows(window);
   require(batch >= 1 && window >= 1 && windows >= 0, "evaluate",
-          "needs a batch and a window of at least 1, got ", batch, " and ", window);
+          "needs a batch and a window of at least 1 and at least 0 windows, got ", batch, ", ", window,
+          " and ", windows);
   require(total > 0, "evaluate", "needs at least 2 bytes of text, got ", data.held_out_size());
   const WindowBatches batches(data, window, batch, windows == 0 ? total : std::min(windows, total));
   Evaluation result;

@@ -119,10 +119,6 @@ std::int64_t scan_log(const std::string& path, std::int64_t last_step, const Sin
   return bytes;
 }
 
-[[noreturn]] void fail_system(const std::string& path, const char* what) {
-  fail(printable(path).c_str(), what, ": ", std::generic_category().message(errno));
-}
-
 }  // namespace
 
 LogRecords read_log(const std::string& path, std::int64_t last_step) {
@@ -139,13 +135,12 @@ Log::Log(const std::string& path, std::int64_t step) : path_(path) {
                   [&](const LogEvaluation& record) { keep(record); }, [&](const PlanChange&) { ++changes_; }};
   const std::int64_t bytes = step > 0 ? scan_log(path, step, sink) : 0;
   descriptor_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-  if (descriptor_ < 0) fail_system(path, "cannot write");
+  if (descriptor_ < 0) fail_system(path, "cannot write", errno);
   // Shortening a file in place is atomic: what stays is not written again.
   if (::ftruncate(descriptor_, bytes) == 0) return;
   const int error = errno;
   ::close(descriptor_);
-  errno = error;
-  fail_system(path, "cannot shorten the log");
+  fail_system(path, "cannot shorten the log", error);
 }
 
 Log::~Log() { ::close(descriptor_); }
@@ -153,7 +148,7 @@ Log::~Log() { ::close(descriptor_); }
 void Log::append(const Json& line) {
   const std::string text = line.dump() + "\n";
   struct stat before {};
-  if (::fstat(descriptor_, &before) != 0) fail_system(path_, "cannot write");
+  if (::fstat(descriptor_, &before) != 0) fail_system(path_, "cannot write", errno);
   std::size_t done = 0;
   while (done < text.size()) {
     const ssize_t put = ::write(descriptor_, text.data() + done, text.size() - done);
@@ -165,8 +160,7 @@ void Log::append(const Json& line) {
   if (done == text.size()) return;
   const int error = errno;
   static_cast<void>(::ftruncate(descriptor_, before.st_size) == 0);  // shortening needs no space
-  errno = error;
-  fail_system(path_, "cannot write");
+  fail_system(path_, "cannot write", error);
 }
 
 void Log::write(const LogStep& record) {
@@ -204,7 +198,7 @@ void Log::sync() {
   do result = ::fsync(descriptor_);
   while (result != 0 && errno == EINTR);
   // A log that is a device, /dev/full in a test, cannot be synced and need not be.
-  if (result != 0 && errno != EINVAL) fail_system(path_, "cannot write to the disk (fsync)");
+  if (result != 0 && errno != EINVAL) fail_system(path_, "cannot write to the disk (fsync)", errno);
 }
 
 }  // namespace retnet

@@ -11,16 +11,18 @@
 
 namespace retnet {
 
-/// Bytes that a run of training has at once on the CPU, at least: weights, gradients and moments, or instead
-/// of the gradients what one pass keeps for them.
+/// Bytes that a run of training has at once on the CPU, at least: weights, moments, and what one pass keeps
+/// for the gradients or, where a thread has one pass after the other, that and the gradients.
 double training_bytes(const Config& config, const TrainSettings& settings);
 
-/// Bytes that the logits of an evaluation take at least. @param tokens  evaluated at a time
+/// Bytes that an evaluation has at once, at least: a layer's q, k, v and outputs, or the logits.
+/// @param tokens  evaluated at a time
 double evaluation_bytes(const Config& config, std::int64_t tokens);
 
-/// Bytes that comparing the forms has at once, at least: the recurrent form keeps the state after each step.
-/// @param layers  with retention: of a model, or 1
-double comparison_bytes(const Config& config, const CompareOptions& options, std::int64_t layers);
+/// Bytes that comparing the forms in f64 has at once, at least. The recurrent form keeps the state
+/// after each step, and a composed one the scores of a whole chunk or, in parallel, of a whole piece.
+/// @param model  a whole model is compared, and not retention alone
+double comparison_bytes(const Config& config, const CompareOptions& options, bool model);
 
 /// @param what    takes so much: "to keep the states of 100,000 steps"
 /// @param bytes   of the host's memory

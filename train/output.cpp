@@ -80,13 +80,7 @@ std::string with_commas(std::int64_t value) {
   return digits;
 }
 
-std::string human_bytes(std::int64_t bytes) {
-  const char* const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-  double value = static_cast<double>(bytes);
-  std::size_t unit = 0;
-  while (value >= 1024 && unit + 1 < std::size(units)) value /= 1024, ++unit;
-  return formatted(unit == 0 ? "%.0f " : "%.1f ", value) + units[unit];
-}
+std::string human_bytes(std::int64_t bytes) { return MemorySize(bytes).text; }
 
 std::string wrapped(const std::string& text, std::size_t width, std::size_t indent) {
   std::string out;

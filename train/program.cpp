@@ -26,7 +26,6 @@ std::string program_help() {
   std::string text =
       "retnet: trains, evaluates and samples Retentive Networks\n\n"
       "usage: retnet COMMAND [options]\n\ncommands:\n";
-  std::vector<std::vector<std::string>> rows;
   for (const Command& command : commands()) {
     std::string name = command.name;
     name.resize(12, ' ');

@@ -134,7 +134,8 @@ void require_same_run(const BegunRun& begun, const Run& run, const TrainerState&
           begun.state.settings.seed, ", got ", run.settings.seed,
           "; leave it as it was, or begin a run in another folder");
   require(run.settings.steps >= begun.state.step, out.c_str(), "the run has done ", begun.state.step,
-          " steps already, got steps ", run.settings.steps);
+          " steps already, got steps ", run.settings.steps,
+          "; ask for at least as many, or begin a run in another folder");
   const Json changed = changes(begun.state, state);
   if (!run.extend && !changed.items().empty()) refuse(changed.items()[0], begun, run.out);
 }

@@ -189,7 +189,8 @@ void create_folder(const std::string& path) {
   for (fs::path at = path; !at.empty() && !fs::exists(at, error); at = at.parent_path()) fresh.push_back(at);
   fs::create_directories(path, error);
   // A link to a folder is none to create_directories, but good enough.
-  require(!error || fs::is_directory(path), printable(path).c_str(),
+  std::error_code ignored;
+  require(!error || fs::is_directory(path, ignored), printable(path).c_str(),
           "cannot create the folder: ", error.message());
   // A name is on the disk when the folder that holds it is; one that may not be read cannot be synced.
   for (const fs::path& folder : fresh) {
@@ -207,8 +208,7 @@ void rename_folder(const std::string& from, const std::string& to) {
 RunLock::RunLock(const std::string& run) {
   const std::string path = run + "/.lock";
   descriptor_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-  require(descriptor_ >= 0, printable(path).c_str(),
-          "cannot write: ", std::generic_category().message(errno));
+  if (descriptor_ < 0) fail_system(path, "cannot write", errno);
   if (::flock(descriptor_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
     return;  // some file systems have no locks
   ::close(descriptor_);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <optional>
 
 #include "tensor/stream.h"
 #include "tensor/text.h"

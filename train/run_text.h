@@ -6,7 +6,6 @@
 /// folder, under a name made of its hash: `RUN/data-85944171f73967e8.txt`.
 #pragma once
 
-#include <optional>
 #include <string>
 #include <vector>
 

@@ -11,9 +11,10 @@ namespace retnet {
 /// @param arguments  of main()
 void prepare_process(char** arguments);
 
+inline constexpr int kThreadsPerProcessor = 8;  ///< that are made; more only wait for each other
+
 /// Makes the threads that are asked for, so that later there is none to be made: at most kThreadsPerProcessor
-/// for each processor, as more of them only wait for each other, and no more than the system gives.
-inline constexpr int kThreadsPerProcessor = 8;
+/// for each processor, and no more than the system gives.
 void start_threads();
 
 }  // namespace retnet

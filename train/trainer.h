@@ -13,12 +13,11 @@ namespace retnet {
 
 /// How a run ended.
 struct RunResult {
-  std::int64_t step = 0;  ///< steps done in all
-  bool interrupted =
-      false;            ///< true iff `stop` was set before the last step, or the last evaluation, was done
-  Evaluation held_out;  ///< over the whole held-out part, at the end
-  double seconds = 0;   ///< of training, without evaluation, in this process
-  std::int64_t tokens = 0;  ///< trained on in this process
+  std::int64_t step = 0;     ///< steps done in all
+  bool interrupted = false;  ///< `stop` was set before the last step, or the last evaluation, was done
+  Evaluation held_out;       ///< over the whole held-out part, at the end
+  double seconds = 0;        ///< of training, without evaluation, in this process
+  std::int64_t tokens = 0;   ///< trained on in this process
 };
 
 /// Trains, and writes `out`/config.json, trainer.json, log.jsonl, loss.svg and checkpoints. Progress goes to

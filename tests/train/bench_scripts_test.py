@@ -68,6 +68,7 @@ def roofline(source, program, folder):
     with open(lines, "w", encoding="utf-8") as file:
         file.write('{"what":"matmul"}\n')
     assert "no machine" in run(sys.executable, script, lines, figure, code=1)
+    assert not [name for name in os.listdir(folder) if ".tmp." in name], os.listdir(folder)
 
 
 def busy(source, program, folder):

@@ -42,11 +42,9 @@ struct Place {
 
   std::string train(const std::string& out, const std::string& more) const {
     return "train --data " + (folder / "data.txt") + " --out " + (folder / out) +
-           " --layers 1 --d-model 4 --heads 1 --key-width 2 --value-width 4 --ffn-width 4 --chunk 3 --window "
-           "8"
-           " --batch 2 --dropout 0.1 --save-every 2 --eval-every 2 --eval-windows 1 --held-out 0.1 --threads "
-           "1"
-           " --quiet " +
+           " --layers 1 --d-model 4 --heads 1 --key-width 2 --value-width 4 --ffn-width 4 --chunk 3"
+           " --window 8 --batch 2 --dropout 0.1 --save-every 2 --eval-every 2 --eval-windows 1"
+           " --held-out 0.1 --threads 1 --quiet " +
            more;
   }
   Outcome run(const std::string& words, Disturbance disturbance = {}) const {

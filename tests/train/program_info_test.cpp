@@ -53,9 +53,7 @@ struct Workplace : TemporaryFolder {
     return outcome.out;
   }
   std::string problem(const std::string& words, int code, const std::string& message) const {
-    const Outcome outcome = run(words);
-    if (outcome.code == code && outcome.error_lines() == 1 && contains(outcome.err, message)) return "";
-    return "exit code " + std::to_string(outcome.code) + ", not \"" + message + "\" but: " + outcome.err;
+    return failure_problem(run(words), code, message);
   }
   void train_small() const {
     write_text(*this / "data.txt", sample_text(4000));

@@ -242,6 +242,16 @@ TEST_CASE("A section of the measurements runs alone", "[program][runs][bench]") 
   CHECK(steps.code == 0);
   CHECK(contains(contents(place / "steps.jsonl"), "\"case\":\"packed\""));
   CHECK(place.run("bench --only steps --quick --save nowhere/steps.jsonl").code == 1);
+  // Measured again on a disk that is full before the end: the old file stays, and nothing beside it.
+  const std::string before = contents(place / "steps.jsonl");
+  const std::ptrdiff_t files = place.count();
+  Surroundings full;
+  full.file_size = before.size() / 2;
+  CHECK(retnet::test::run(place.path(), split_words("bench --only steps --quick --json --save steps.jsonl"),
+                          full)
+            .code == 1);
+  CHECK(contents(place / "steps.jsonl") == before);
+  CHECK(place.count() == files);
   for (const char* step : {"this machine", "naive", "blocked", "packed", "vectorised", "% of the FMA peak"})
     CHECK(contains(steps.out, step));
   CHECK_FALSE(contains(steps.out, "tokens/s"));

@@ -18,12 +18,8 @@ constexpr const char* kTrain =
 struct Workplace : TemporaryFolder {
   Workplace() { write_text(*this / "data.txt", sample_text(4000)); }
   Outcome run(const std::vector<std::string>& words) const { return retnet::test::run(path(), words); }
-  // "" when the program ends with a code and one line on standard error that contains `message`.
   std::string problem(const std::vector<std::string>& words, int code, const std::string& message) const {
-    const Outcome outcome = run(words);
-    if (outcome.code == code && outcome.error_lines() == 1 && outcome.err.find(message) != outcome.err.npos)
-      return "";
-    return "exit code " + std::to_string(outcome.code) + ", not \"" + message + "\" but: " + outcome.err;
+    return failure_problem(run(words), code, message);
   }
   std::string problem(const std::string& words, int code, const std::string& message) const {
     return problem(split_words(words), code, message);

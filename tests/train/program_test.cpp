@@ -24,18 +24,6 @@ std::vector<std::string> train_words(const std::string& more) {
   return split_words("train --data data.txt " + std::string(kSmall) + " " + more);
 }
 
-// "" when the program fails as it should: the exit code, nothing on standard output, one line on standard
-// error in the command's name that contains `words`.
-std::string failure_problem(const Outcome& outcome, int code, const std::string& words) {
-  std::string problem;
-  if (outcome.code != code) problem += "exit code " + std::to_string(outcome.code) + "; ";
-  if (!outcome.out.empty()) problem += "standard output is not empty; ";
-  if (outcome.error_lines() != 1) problem += std::to_string(outcome.error_lines()) + " lines; ";
-  if (outcome.err.rfind("retnet", 0) != 0) problem += "the line does not begin with retnet; ";
-  if (outcome.err.find(words) == outcome.err.npos) problem += "\"" + words + "\" is missing; ";
-  return problem.empty() ? "" : problem + "got: " + outcome.err;
-}
-
 // Every file below a folder, with what it holds.
 std::map<std::string, std::string> snapshot(const std::string& folder) {
   std::map<std::string, std::string> files;

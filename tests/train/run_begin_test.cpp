@@ -16,13 +16,10 @@ namespace {
 
 namespace fs = std::filesystem;
 using test::error_message;
+using test::problem;
 using test::TemporaryFolder;
 using test::train_to_end;
 using test::write_text;
-
-std::string problem(const Run& run) {
-  return error_message([&] { train_to_end(run); });
-}
 
 /// Every file below a folder but the lock, with what it holds.
 std::map<std::string, std::string> snapshot(const std::string& folder) {

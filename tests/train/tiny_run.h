@@ -54,6 +54,11 @@ inline RunResult train_to_end(const Run& run) {
   return train(run, stop);
 }
 
+/// The message of the error that ends a run, or "no error".
+inline std::string problem(const Run& run) {
+  return error_message([&] { train_to_end(run); });
+}
+
 /// The log without its times: one text per line.
 inline std::string log_without_times(const std::string& run) {
   std::ostringstream text;

@@ -13,13 +13,10 @@ namespace {
 
 namespace fs = std::filesystem;
 using test::error_message;
+using test::problem;
 using test::TemporaryFolder;
 using test::train_to_end;
 using test::write_text;
-
-std::string problem(const Run& run) {
-  return error_message([&] { train_to_end(run); });
-}
 
 TEST_CASE("bad settings and data are refused before anything is written", "[train][trainer]") {
   const TemporaryFolder folder;
@@ -124,6 +121,16 @@ TEST_CASE("a folder that cannot be written is refused at once", "[train][trainer
   run.out += "/below";
   CHECK(problem(run) == run.out + ": cannot create the folder: Permission denied");
   ::chmod((folder / "run").c_str(), 0700);
+}
+
+TEST_CASE("why a folder cannot be created is said in the words of every other error", "[train][trainer]") {
+  const TemporaryFolder folder;
+  fs::create_symlink("loop", folder / "loop");
+  const std::string name(300, 'n');
+  CHECK(error_message([&] { create_folder(folder / "loop/run"); }) ==
+        folder / "loop/run" + ": cannot create the folder: Too many levels of symbolic links");
+  CHECK(error_message([&] { create_folder(folder / name); }) ==
+        folder / name + ": cannot create the folder: File name too long");
 }
 
 TEST_CASE("a full disk ends the run with the file's name", "[train][trainer]") {
