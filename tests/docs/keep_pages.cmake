@@ -6,6 +6,7 @@ work_folder("${WORK}")
 file(WRITE "${WORK}/html/letter.txt" "not of the site")
 execute_process(COMMAND "${CMAKE_COMMAND}" "-DROOT=${ROOT}" "-DOUTPUT=${WORK}" -P "${ROOT}/cmake/BuildDocs.cmake"
                 RESULT_VARIABLE status OUTPUT_VARIABLE output ERROR_VARIABLE output)
+string(REGEX REPLACE "[ \n]+" " " output "${output}")  # CMake breaks its messages into lines
 if(NOT EXISTS "${WORK}/html/letter.txt")
   message(FATAL_ERROR "the docs removed a folder html that is not theirs:\n${output}")
 endif()
