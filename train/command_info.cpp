@@ -129,11 +129,8 @@ bool is_ours(const std::string& folder) {
 // A folder that holds weights of other programs: each file of them.
 std::string files_text(const std::string& folder) {
   std::vector<std::string> paths;
-  std::error_code error;
-  for (fs::directory_iterator entry(folder, error); !error && entry != fs::directory_iterator();
-       entry.increment(error))
-    if (entry->path().extension() == ".safetensors") paths.push_back(entry->path().string());
-  require(!error, printable(folder).c_str(), "cannot list the folder: ", error.message());
+  for (const std::string& name : names_in(folder))
+    if (fs::path(name).extension() == ".safetensors") paths.push_back((fs::path(folder) / name).string());
   require(!paths.empty(), printable(folder).c_str(),
           "holds no run, no checkpoint and no file *.safetensors; give one that does, or a file");
   std::sort(paths.begin(), paths.end());

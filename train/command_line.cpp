@@ -28,16 +28,34 @@ const Option* find(const Command& command, const std::string& name) {
   return nullptr;
 }
 
+// "; did you mean --temperature, a flag of retnet generate?": the flag of another command that was meant, or
+// "" where none is near. @param exact  only if it is called so
+std::string elsewhere(const Command& command, const std::vector<Command>& all, const std::string& flag,
+                      bool exact) {
+  for (const Command& other : all) {
+    if (other.name == command.name) continue;
+    if (find(other, flag) != nullptr) return "; that is a flag of retnet " + other.name;
+    if (exact) continue;
+    std::string hint = flag_hint(flag, names(other));
+    if (const std::string near = nearest_flag(flag, names(other)); hint.empty() && !near.empty())
+      hint = "; did you mean " + near + "?";
+    if (!hint.empty()) return hint.insert(hint.size() - 1, ", a flag of retnet " + other.name);
+  }
+  return "";
+}
+
 // What is wrong with an argument that no flag took.
-std::string unexpected(const Command& command, const std::string& argument) {
+std::string unexpected(const Command& command, const std::vector<Command>& all, const std::string& argument) {
   if (argument.empty() || argument[0] != '-')
     return "unexpected argument " + quote(argument) + bare_hint(argument, names(command));
-  std::string name = argument.substr(0, argument.find('='));
-  const std::string shown = printable(name);
+  const std::string name = argument.substr(0, argument.find('='));
   std::string hint = flag_hint(name, names(command));
-  if (name.size() > 2) std::replace(name.begin() + 2, name.end(), '_', '-');
-  if (hint.empty()) hint = did_you_mean(name, names(command));
-  return "unknown flag " + shown + (hint.empty() ? "; retnet " + command.name + " --help lists them" : hint);
+  if (hint.empty()) hint = elsewhere(command, all, name, /*exact=*/true);
+  if (const std::string near = nearest_flag(name, names(command)); hint.empty() && !near.empty())
+    hint = "; did you mean " + near + "?";
+  if (hint.empty()) hint = elsewhere(command, all, name, /*exact=*/false);
+  if (hint.empty()) hint = "; retnet " + command.name + " --help lists them";
+  return "unknown flag " + printable(name) + hint;
 }
 
 // The arguments with every flag and its value in one word, so that the parser takes no value for a flag: a
@@ -132,7 +150,8 @@ void require_standard_input_once(const std::vector<std::string>& inputs) {
     throw UsageError("standard input can be read only once; give a file in place of one of them");
 }
 
-bool parse(const Command& command, const std::vector<std::string>& arguments) {
+bool parse(const Command& command, const std::vector<std::string>& arguments,
+           const std::vector<Command>& all) {
   CLI::App app;
   app.set_help_flag("-h,--help");
   app.allow_extras();  // and say ourselves what is wrong with them
@@ -161,7 +180,7 @@ bool parse(const Command& command, const std::vector<std::string>& arguments) {
   std::vector<std::string> bare;
   for (const std::string& extra : app.remaining()) {
     if (command.bare.name.empty() || extra.empty() || extra[0] == '-')
-      throw UsageError(unexpected(command, extra));
+      throw UsageError(unexpected(command, all, extra));
     bare.push_back(extra);
   }
   if (!bare.empty()) set_values(command.bare, bare);

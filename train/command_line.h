@@ -76,8 +76,10 @@ std::size_t choice_index(const std::string& flag, const std::string& text,
                          const std::vector<std::string>& choices);
 
 /// Reads the arguments after the command's name into its fields. Returns false when help was asked for.
+/// @param all  commands, among whose flags one that this command does not have is looked for
 /// @throws UsageError naming the flag, and the nearest one for a flag that does not exist
-bool parse(const Command& command, const std::vector<std::string>& arguments);
+bool parse(const Command& command, const std::vector<std::string>& arguments,
+           const std::vector<Command>& all);
 
 /// @throws UsageError when two of these inputs are standard input, which can be read only once
 void require_standard_input_once(const std::vector<std::string>& inputs);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "retnet/fields.h"
 #include "tensor/text.h"
 
 namespace retnet {
@@ -114,6 +115,14 @@ bool has(const std::vector<std::string>& list, const std::string& name) {
 
 std::string flag_hint(const std::string& flag, const std::vector<std::string>& ours) {
   return translated(flags(), plain(flag), [&](const std::string& name) { return has(ours, name); });
+}
+
+std::string nearest_flag(const std::string& flag, const std::vector<std::string>& ours) {
+  // With their dashes, which all flags have, short ones would be near to each other.
+  std::vector<std::string> words;
+  for (const std::string& name : ours) words.push_back(plain(name));
+  const std::string nearest = nearest_name(plain(flag), words);
+  return nearest.empty() ? "" : "--" + nearest;
 }
 
 std::string command_hint(const std::string& command) {

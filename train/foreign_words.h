@@ -1,6 +1,6 @@
 /// @file
-/// What people type who come from other programs, and what it is called here. Each function returns the end
-/// of a message, as "; did you mean --steps?", or "" where nothing is known.
+/// What people type who come from other programs, and what it is called here. A hint is the end of a
+/// message, as "; did you mean --steps?", or "" where nothing is known.
 #pragma once
 
 #include <string>
@@ -10,6 +10,10 @@ namespace retnet {
 
 /// @param flag  as it was typed: "--max_iters", "-lr";  @param ours  flags of the command that was given
 std::string flag_hint(const std::string& flag, const std::vector<std::string>& ours);
+
+/// Our flag whose letters are nearest, whatever dashes and underscores were typed; "" where none is near.
+/// @param flag  as it was typed: "-stepz"
+std::string nearest_flag(const std::string& flag, const std::vector<std::string>& ours);
 
 /// @param command  as it was typed: "sample"
 std::string command_hint(const std::string& command);

@@ -45,23 +45,28 @@ int dispatch(const std::vector<std::string>& arguments, const char*& running) {
   if (first == "--help" || first == "-h" || first == "help") return print(program_help()), kSuccess;
   if (first == "--version") return print("retnet " RETNET_VERSION "\n"), kSuccess;
 
-  std::vector<std::string> names{"--help", "--version"};
-  for (const Command& command : commands()) {
+  const std::vector<Command> all = commands();
+  std::vector<std::string> names;
+  for (const Command& command : all) {
     if (command.name != first) {
       names.push_back(command.name);
       continue;
     }
     running = arguments[0].c_str();
-    if (!parse(command, {arguments.begin() + 1, arguments.end()})) return print(help_text(command)), kSuccess;
+    if (!parse(command, {arguments.begin() + 1, arguments.end()}, all))
+      return print(help_text(command)), kSuccess;
     require_standard_output();
     start_threads();
     return command.run();
   }
   if (arguments.empty()) throw UsageError("a command is required; retnet --help lists them");
-  const bool flag = !first.empty() && first[0] == '-';
+  const bool flag = first.starts_with('-');
   std::string hint = flag ? "" : command_hint(first);
-  if (hint.empty()) hint = did_you_mean(first, names);
-  if (hint.empty() && flag) hint = "; flags come after a command: retnet COMMAND " + printable(first);
+  if (hint.empty() && !flag) hint = did_you_mean(first, names);
+  if (const std::string near = flag ? nearest_flag(first, {"--help", "--version"}) : ""; !near.empty())
+    hint = "; did you mean " + near + "?";
+  else if (flag)
+    hint = "; flags come after a command: retnet COMMAND " + printable(first);
   throw UsageError((flag ? "unknown flag " : "unknown command ") + quote(first) +
                    (hint.empty() ? "; retnet --help lists them" : hint));
 }

@@ -1,5 +1,6 @@
 #include "train/run_folder.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/file.h>
 #include <unistd.h>
@@ -11,6 +12,8 @@
 #include <filesystem>
 #include <functional>
 #include <iterator>
+#include <memory>
+#include <new>
 #include <string_view>
 #include <system_error>
 
@@ -22,18 +25,6 @@ namespace retnet {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// Names of what is in a folder, in no order; none where there is no folder.
-std::vector<std::string> names_in(const std::string& folder) {
-  std::vector<std::string> names;
-  std::error_code error;
-  fs::directory_iterator entry(folder, error);
-  if (error == std::errc::no_such_file_or_directory || error == std::errc::not_a_directory) return names;
-  for (; !error && entry != fs::directory_iterator(); entry.increment(error))
-    names.push_back(entry->path().filename().string());
-  require(!error, printable(folder).c_str(), "cannot list the folder: ", error.message());
-  return names;
-}
 
 /// What a path itself is; a link is a link, wherever it leads.
 fs::file_type type_of(const std::string& path) {
@@ -88,6 +79,23 @@ bool remove_files(const std::string& folder) {
 }
 
 }  // namespace
+
+std::vector<std::string> names_in(const std::string& folder) {
+  std::vector<std::string> names;
+  // The iterator of the library of C++ would end the program where there is no memory for a name.
+  const std::unique_ptr<DIR, int (*)(DIR*)> list(::opendir(folder.c_str()), ::closedir);
+  if (!list && (errno == ENOENT || errno == ENOTDIR)) return names;
+  while (list) {
+    errno = 0;
+    const dirent* const entry = ::readdir(list.get());
+    if (entry == nullptr) break;
+    const std::string name = entry->d_name;
+    if (name != "." && name != "..") names.push_back(name);
+  }
+  if (errno == ENOMEM) throw std::bad_alloc();
+  if (errno != 0) fail_system(folder, "cannot list the folder", errno);
+  return names;
+}
 
 std::string checkpoint_folder(const std::string& run, std::int64_t step) {
   char name[32];

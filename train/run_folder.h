@@ -19,6 +19,10 @@ inline constexpr const char* kRunFiles[] = {"config.json", "trainer.json", "log.
 inline constexpr const char* kCheckpointFiles[] = {"config.json", "model.safetensors",
                                                    "optimizer.safetensors", "trainer.json"};
 
+/// Names of what is in a folder, in no order; none where there is no folder. @throws Error when it cannot be
+/// listed
+std::vector<std::string> names_in(const std::string& folder);
+
 /// "RUN/step-000500".
 std::string checkpoint_folder(const std::string& run, std::int64_t step);
 

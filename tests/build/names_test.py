@@ -173,6 +173,9 @@ def refused(source, work, names):
         os.makedirs(plain, exist_ok=True)
         said = make(plain, "-f", os.path.join(source, b"Makefile"), "build", b"BUILD=" + name, fails=True)
         assert b"use another" in said and os.listdir(plain) == [], (name, said)
+    for name in (b"a[1]", b"a$b", b"a#b"):  # without make CMake says it
+        said = run("cmake", "-S", source, "-B", os.path.join(work, name), cwd=work, fails=True)
+        assert b"use another" in b" ".join(said.split()), (name, said)
 
 
 def main():

@@ -30,6 +30,8 @@ add_test(NAME docs_kernel_headers_are_cxx17
 add_test(NAME docs_doxygen
   COMMAND ${CMAKE_COMMAND} -DROOT=${docs_root} -DOUTPUT=${PROJECT_BINARY_DIR}/docs_test -P ${docs_root}/cmake/BuildDocs.cmake)
 set_tests_properties(docs_doxygen PROPERTIES SKIP_REGULAR_EXPRESSION "Doxygen was not found" FIXTURES_SETUP site)
+add_test(NAME docs_keep_pages
+  COMMAND ${CMAKE_COMMAND} -DROOT=${docs_root} -DWORK=${CMAKE_CURRENT_BINARY_DIR}/work/docs_pages -P ${docs_tests}/keep_pages.cmake)
 if(RETNET_PYTHON)
   add_test(NAME docs_site
     COMMAND ${RETNET_PYTHON} ${docs_tests}/check_site.py ${docs_root} ${PROJECT_BINARY_DIR}/docs_test/html)

@@ -8,7 +8,7 @@
 #endif
 
 namespace {
-std::atomic<std::int64_t> calls{0}, last_call{INT64_MAX}, in_use{0}, peak{0};
+std::atomic<std::int64_t> calls{0}, last_call{INT64_MAX}, failures_left{0}, in_use{0}, peak{0};
 
 [[maybe_unused]] std::int64_t size_of_block([[maybe_unused]] void* block) {
 #ifdef __GLIBC__
@@ -30,7 +30,10 @@ std::int64_t retnet::test::allocations() { return calls; }
 std::int64_t retnet::test::peak_heap() { return peak; }
 std::int64_t retnet::test::reset_peak_heap() { return peak = in_use.load(); }
 
-retnet::test::NoMoreAllocations::NoMoreAllocations(std::int64_t count) { last_call = calls + count; }
+retnet::test::NoMoreAllocations::NoMoreAllocations(std::int64_t count, std::int64_t failures) {
+  failures_left = failures;
+  last_call = calls + count;
+}
 retnet::test::NoMoreAllocations::~NoMoreAllocations() { last_call = INT64_MAX; }
 
 // AddressSanitizer has new and delete of its own, which must not be mixed with others.
@@ -50,7 +53,7 @@ bool retnet::test::allocations_are_counted() { return RETNET_TEST_OWN_NEW == 1; 
 #if RETNET_TEST_OWN_NEW
 // The other forms of new and delete, but those for over-aligned types, end in these.
 void* operator new(std::size_t bytes) {
-  if (++calls > last_call) throw std::bad_alloc();
+  if (++calls > last_call && failures_left-- > 0) throw std::bad_alloc();
   void* const block = std::malloc(bytes > 0 ? bytes : 1);
   if (!block) throw std::bad_alloc();
   count(block);

@@ -16,10 +16,10 @@ std::int64_t peak_heap();
 std::int64_t reset_peak_heap();  ///< returns how many there are now
 
 /// While it lives, all calls of operator new but the next `count` fail, on every thread: as where memory has
-/// run out.
+/// run out. Or so many of those that come then, as where only something large cannot be had.
 class NoMoreAllocations {
  public:
-  explicit NoMoreAllocations(std::int64_t count);
+  explicit NoMoreAllocations(std::int64_t count, std::int64_t failures = INT64_MAX);
   ~NoMoreAllocations();
   NoMoreAllocations(const NoMoreAllocations&) = delete;
   NoMoreAllocations& operator=(const NoMoreAllocations&) = delete;

@@ -51,6 +51,11 @@ Verdict judge(const char* name, const std::string& path, const std::string& to) 
   if (record >= 0) static_cast<void>(syscall(SYS_write, record, line.data(), line.size()) == 0);
   const bool here = calls == now.at;
   if (here && now.kind == Disturbance::Kind::stop) return Verdict::stop;
+  if (here && now.kind == Disturbance::Kind::first) {
+    disturbed = false;
+    now.other();
+    disturbed = true;
+  }
   if ((here && now.kind == Disturbance::Kind::fail) ||
       (calls >= now.at && now.kind == Disturbance::Kind::power)) {
     errno = now.error;

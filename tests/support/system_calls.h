@@ -3,6 +3,7 @@
 /// written down, and any of them can fail, end the process, or transfer less than it was asked to.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -24,14 +25,16 @@ struct Disturbance {
     none,
     fail,   ///< call number `at` does nothing and reports `error`
     power,  ///< from call number `at` on all report `error`, as a disk does that is gone
-    stop    ///< the process ends at call number `at`: a write has then done a half, others nothing
+    stop,   ///< the process ends at call number `at`: a write has then done a half, others nothing
+    first   ///< `other` is called just before call number `at`: what somebody else does at that moment
   };
-  std::string folder;       ///< its absolute path; calls elsewhere are left alone and do not count
-  std::string only;         ///< calls of this name alone count; empty: all
-  Kind kind = Kind::none;   ///< what is done
-  int at = 0;               ///< to which call, counted from 1
-  int error = 0;            ///< an errno
-  bool in_pieces = false;   ///< reads and writes transfer a few bytes, and each is interrupted first (EINTR)
+  std::string folder;      ///< its absolute path; calls elsewhere are left alone and do not count
+  std::string only;        ///< calls of this name alone count; empty: all
+  Kind kind = Kind::none;  ///< what is done
+  int at = 0;              ///< to which call, counted from 1
+  int error = 0;           ///< an errno
+  bool in_pieces = false;  ///< reads and writes transfer a few bytes, and each is interrupted first (EINTR)
+  std::function<void()> other = {};
   std::string record = {};  ///< a file outside the folder that gets a line for each call; empty: none
 };
 

@@ -3,6 +3,8 @@
 
 #include "tensor/memory_limit.h"
 
+#include <sys/resource.h>
+
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -100,6 +102,27 @@ TEST_CASE("of a control group, version 1, memory and swap have a limit together"
   CHECK(System(files).left() == (200 + 14) * kMiB);
   files["sys/fs/cgroup/memory/jobs/7/memory.memsw.limit_in_bytes"] = mib(340);
   CHECK(System(files).left() == (200 + 14 + 40) * kMiB);
+}
+
+TEST_CASE("a process leaves what its limits leave", "[memory_limit]") {
+  // Limits that nobody reaches, and a process that is said to be near to them.
+  constexpr std::int64_t kLimit = std::int64_t{1} << 46;
+  const auto left = [&](decltype(RLIMIT_AS) which, const std::string& status, const std::string& words) {
+    const System system({{"proc/meminfo", kMachine}, {"proc/self/status", status}});
+    rlimit before{};
+    REQUIRE(::getrlimit(which, &before) == 0);
+    const rlimit limit{static_cast<rlim_t>(kLimit), before.rlim_max};
+    REQUIRE(::setrlimit(which, &limit) == 0);
+    const std::int64_t bytes = system.left();
+    CHECK(system.limit() == "are left to this process (" + words + ")");
+    REQUIRE(::setrlimit(which, &before) == 0);
+    return bytes;
+  };
+  const std::string size = "VmSize:\t" + std::to_string((kLimit - kMiB) / 1024) + " kB\n";
+  CHECK(left(RLIMIT_AS, size, "ulimit -v") == kMiB);
+  const std::string data = "VmData:\t" + std::to_string((kLimit - 2 * kMiB) / 1024) + " kB\nVmStk:\t512 kB\n";
+  CHECK(left(RLIMIT_DATA, data, "ulimit -d") == 2 * kMiB - 512 * 1024);
+  CHECK(left(RLIMIT_AS, "VmSize:\t" + std::to_string(kLimit) + " kB\n", "ulimit -v") == 0);
 }
 
 }  // namespace

@@ -2,7 +2,13 @@
 
 #include "tensor/storage.h"
 
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <cmath>
+#include <cstdlib>
+#include <fstream>
 #include <thread>
 
 #include "tensor/dispatch.h"
@@ -120,6 +126,25 @@ TEST_CASE("a request that cannot be met is an error and changes nothing", "[stor
         }).find("a tensor [1048576, 1048576, 131072] f64: out of memory: asked for 1.0 EiB with ") == 0);
   CHECK(memory_stats().live == before.live);
   CHECK(memory_stats().peak == before.peak);
+}
+
+TEST_CASE("blocks that wait for their size make room for others", "[storage][memory]") {
+  if (!blocks_are_kept()) return;
+  set_poison(false);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    std::int64_t pages = 0;
+    std::ifstream("/proc/self/statm") >> pages;
+    const auto limit = static_cast<rlim_t>(pages * ::sysconf(_SC_PAGESIZE) + (300 << 20));
+    const rlimit addresses{limit, limit};
+    if (pages == 0 || ::setrlimit(RLIMIT_AS, &addresses) != 0) ::_exit(0);
+    { const Storage block(160 << 20, Device::cpu); }
+    ::_exit(error_message([] { Storage(200 << 20, Device::cpu); }) == "no error" ? 0 : 1);
+  }
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  CHECK(status == 0);
+  set_poison(std::getenv("RETNET_POISON") != nullptr);
 }
 
 TEST_CASE("storage of a negative size or on an absent device is refused", "[storage]") {

@@ -9,6 +9,7 @@
 #include <iostream>
 #include <sstream>
 
+#include "tests/support/allocations.h"
 #include "tests/support/close.h"
 #include "tests/support/test.h"
 #include "tests/train/tiny_run.h"
@@ -75,6 +76,32 @@ TEST_CASE("a checkpoint holds weights, moments and state", "[train][checkpoint]"
   CHECK(read.data_hash == state.data_hash);
   CHECK(read.data_size == 1234);
   CHECK(fields_to_json(read.settings) == fields_to_json(state.settings));
+}
+
+TEST_CASE("memory that runs out while a run is loaded is no fault of its checkpoints",
+          "[train][checkpoint][memory]") {
+  if (!test::allocations_are_counted()) return;
+  const TemporaryFolder folder;
+  const Run run = trained(folder);
+  int failures = 0;
+  bool complete = false;
+  for (std::int64_t count = 0; !complete; count += 1 + count / 12)
+    for (const std::int64_t often : {std::int64_t{1}, INT64_MAX}) {
+      std::string what = "no exception";
+      const std::int64_t before = test::allocations();
+      try {
+        const test::NoMoreAllocations from_now_on(count, often);
+        if (load_trained(run.out).state->step != 8) what = "another checkpoint";
+      } catch (const std::bad_alloc&) {
+        ++failures;
+      } catch (const Error& error) {
+        what = error.what();
+      }
+      complete = test::allocations() - before <= count;  // none was refused
+      CAPTURE(count, often);
+      REQUIRE(what == "no exception");
+    }
+  CHECK(failures > 100);
 }
 
 TEST_CASE("the newest two checkpoints are kept, and none of a later step", "[train][checkpoint]") {

@@ -153,6 +153,16 @@ TEST_CASE("a file that is replaced or removed stays what it was", "[train][corpu
   CHECK(text.hash() == fnv1a("the old one"));
 }
 
+TEST_CASE("a text is read once for its hash", "[train][corpus]") {
+  const TemporaryFolder folder;
+  write_text(folder / "text", "read once");
+  const Corpus text(Files{folder / "text"});
+  const std::uint64_t hash = text.hash();
+  std::filesystem::resize_file(folder / "text", 0);
+  CHECK(text.hash() == hash);
+  CHECK(Corpus(text).hash() == hash);
+}
+
 /// A named pipe, and somebody who writes to it.
 struct Pipe {
   Pipe(const std::string& path, const std::string& text) {
@@ -196,6 +206,12 @@ TEST_CASE("a long read says how far it is", "[train][corpus]") {
   CHECK(
       line.ends_with("\r" + std::string(first.size() - 1, ' ') + "\r"));  // and leaves nothing on the screen
   CHECK(said(narrow.descriptor(), 0).starts_with("\rreading the text: >\r"));
+  // What comes through a pipe has no size that is known before.
+  const Pipe pipe(folder / "pipe", std::string(3 << 20, 'x'));
+  std::ostringstream out;
+  read_through(folder / "pipe", {&out, -1, std::chrono::milliseconds(0)}, [](const char*, std::int64_t) {});
+  CHECK(out.str().starts_with("reading " + folder / "pipe" + ": "));
+  CHECK(out.str().find(" of ") == std::string::npos);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // A run that fails, or is ended, at any one of its calls on files: what is left is whole, and going on from
 // there ends like a run that nobody disturbed, bit for bit.
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -155,6 +156,38 @@ TEST_CASE("reading a run whose files cannot be read is one error, or the checkpo
     }
   }
   CHECK(difference(left_by(whole.run_folder()), whole.left) == "");
+}
+
+TEST_CASE("a checkpoint that is removed while it is read gives way to the newer one", "[train][disturbed]") {
+  const Whole whole;
+  REQUIRE(whole.run(whole.train("run", kSteps)).code == 0);
+  const std::string run = whole.run_folder(), older = checkpoint_folder(run, 4),
+                    newer = checkpoint_folder(run, 6), aside = whole.folder / "aside";
+  fs::rename(newer, aside);  // of which a run that saves meanwhile makes the next checkpoint
+  for (const char* command :
+       {"info ", "info --model ", "forms --length 2 --handoffs 0 --threads 1 --model ",
+        "generate --prompt line --tokens 2 --threads 1 --model ", "eval --threads 1 --model "}) {
+    const std::string words = command + run;
+    const std::vector<SystemCall> calls = whole.calls_of(words);
+    const auto opened =
+        std::count_if(calls.begin(), calls.end(), [](const SystemCall& call) { return call.name == "open"; });
+    REQUIRE(opened > 5);
+    for (int number = 1; number <= opened; ++number) {
+      CAPTURE(command, number);
+      const auto save = [&] {
+        fs::rename(aside, newer);
+        fs::rename(older, aside);
+      };
+      const Outcome outcome = whole.run(words, {{}, "open", Kind::first, number, 0, false, save});
+      CHECK(outcome.code == 0);
+      CHECK(outcome.err == "");
+      if (words.starts_with("info"))
+        CHECK((outcome.out.find("step-000004/model.safetensors: ") != outcome.out.npos ||
+               outcome.out.find("step-000006/model.safetensors: ") != outcome.out.npos));
+      fs::rename(aside, older);
+      fs::rename(newer, aside);
+    }
+  }
 }
 
 }  // namespace

@@ -121,6 +121,25 @@ TEST_CASE("one wish that is sent twice saves, a second wish ends at once", "[pro
   CHECK(place.saved_step(out) == 0);
 }
 
+TEST_CASE("a second hang-up is no second wish, whenever it comes", "[signals]") {
+  const auto start = [](int last) {
+    const pid_t child = fork();
+    if (child != 0) return child;
+    for (const int number : {SIGHUP, SIGINT, SIGTERM}) std::signal(number, SIG_DFL);  // Catch2 has its own
+    const Interrupts interrupts;
+    raise(SIGTERM);
+    std::this_thread::sleep_for(std::chrono::milliseconds(250));  // what comes now is not the same wish
+    raise(last);
+    _exit(interrupts.flag() && interrupts.signal() == SIGTERM ? 0 : 1);
+  };
+  const pid_t hangs_up = start(SIGHUP), interrupts = start(SIGINT);
+  int status = 0;
+  REQUIRE(waitpid(hangs_up, &status, 0) == hangs_up);
+  CHECK((WIFEXITED(status) && WEXITSTATUS(status) == 0));
+  REQUIRE(waitpid(interrupts, &status, 0) == interrupts);
+  CHECK((WIFSIGNALED(status) && WTERMSIG(status) == SIGINT));
+}
+
 TEST_CASE("a signal during the last evaluation ends it within a batch", "[program][signals]") {
   const Workplace place(80000);
   Program program(place.path(), test::split_words(kEvaluation + std::string("out")));

@@ -10,6 +10,7 @@
 
 #include "kernels/parallel.h"
 #include "retnet/model.h"
+#include "tensor/file.h"
 #include "tensor/text.h"
 #include "tests/support/program.h"
 #include "tests/support/temporary_folder.h"
@@ -127,6 +128,30 @@ TEST_CASE("operations of a forward pass are those of its products", "[train][num
       CAPTURE(chunk, static_cast<int>(ffn));
       CHECK(std::abs(forward_flops(c, chunk) - expected) < 1e-9);
     }
+}
+
+TEST_CASE("measurements take the place of measurements, and of nothing else", "[train][bench]") {
+  const test::TemporaryFolder folder;
+  const std::string path = folder / "speed.jsonl";
+  const std::string own = R"({"what":"machine","case":"peak","value":1.5,"unit":"GFLOP/s","threads":2})";
+  const auto save = [&](const std::string& text) {
+    write_file_atomic(path, text);
+    return test::error_message([&] { Report(true, path, Device::cpu); });
+  };
+  for (const std::string& text : {std::string(), own + "\n", own + "\n" + own + "\n"}) {
+    CHECK(save(text) == "no error");
+    CHECK(read_file(path).empty());
+  }
+  for (const std::string& text :
+       {std::string("dear diary\n"), std::string("\n"), std::string("{}"), own + "\nand a note\n",
+        std::string(R"({"step":1,"loss":5.5})"), std::string("[\"what\", \"case\", \"value\", \"unit\"]"),
+        std::string(R"({"what":"machine","case":"peak","unit":"GFLOP/s"})")}) {
+    CAPTURE(text);
+    CHECK(save(text).find(" holds something else than measurements") != std::string::npos);
+    CHECK(read_file(path) == text);
+  }
+  CHECK(test::error_message([&] { Report(true, folder.path(), Device::cpu); }).starts_with("bench: cannot"));
+  CHECK(test::error_message([&] { Report(true, "/dev/null", Device::cpu); }) == "no error");
 }
 
 TEST_CASE("the limit of a machine is the slower of its arithmetic and its memory", "[train][numbers]") {

@@ -129,6 +129,9 @@ TEST_CASE("A piped text is kept once, and compared when it comes again", "[progr
   CHECK(shell.copies("n") == copies);
   CHECK(shell("$R train --data a.txt $S --out n --overwrite").err.find(copies[0]) != std::string::npos);
   CHECK(shell.copies("n").empty());
+  CHECK(shell("$R train --data a.txt $S --out n --overwrite").err ==
+        "overwriting the run in n: removing step-000004, step-000002, config.json, trainer.json, log.jsonl, "
+        "loss.svg\n");
   // A copy of the run goes on with its copy of the text.
   CHECK(shell.problem("cp -r r moved; rm -r r ab.txt moved/step-000004; mkdir x; cd x; "
                       "$R train --out ../moved --resume --quiet --threads 1; $R eval --model ../moved") ==
@@ -152,6 +155,18 @@ TEST_CASE("A run is evaluated and continued from any folder", "[program][data]")
   // A checkpoint that has left its run does not know the text, and says what to give.
   CHECK(shell.refusal("cp -r x/b/step-000004 alone; $R eval --model alone", 1, "name it with --data") == "");
   CHECK(shell.problem("$R eval --model alone --data a.txt") == "");
+}
+
+TEST_CASE("Training begins from the weights that a flag names", "[program][data][init]") {
+  const Shell shell;
+  REQUIRE(shell.problem("$R train --data a.txt $S --out r") == "");
+  // So small a rate changes no weight but one that is 0.
+  const std::string still = "$R train --data b.txt $S --learning-rate 1e-30 --weight-decay 0 ";
+  CHECK(shell.problem(still + "--init-from r --out n") == "");
+  CHECK((shell.weights("n") == shell.weights("r")));
+  CHECK(shell.refusal("$R train --data b.txt ${S/layers 1/layers 2} --init-from r --out m", 1,
+                      "r: the model has layers 1, got 2") == "");
+  CHECK(shell.refusal(still + "--init-from none --out m", 1, "none: there is no such folder") == "");
 }
 
 TEST_CASE("Prompts and configs come from pipes too", "[program][data]") {
@@ -230,6 +245,15 @@ TEST_CASE("Text larger than the memory that is allowed trains and is evaluated",
 }
 
 #endif
+
+TEST_CASE("What no machine has is refused before it is begun", "[program][data]") {
+  const Shell shell;
+  REQUIRE(shell.problem("$R train --data a.txt $S --out r; truncate -s 64G large") == "");
+  CHECK(shell.refusal("$R forms --length 1000000 --batch 4096", 1,
+                      "to keep the states of 1,000,000 steps takes at least ") == "");
+  CHECK(shell.refusal("$R eval --model r --data large --batch 1048576 --window 16777216", 1,
+                      "to evaluate 68,719,476,736 tokens at a time takes at least 64.0 TiB, ") == "");
+}
 
 TEST_CASE("A file that is cut under a run ends it with one line", "[program][data]") {
   const Shell shell;

@@ -92,6 +92,14 @@ TEST_CASE("A safetensors file of anybody is listed", "[program][info]") {
   write_text(place / "none.safetensors", with_length("{}"));
   CHECK(place.text("info none.safetensors") ==
         "none.safetensors: 0 tensors, 0 bytes (0 B) from byte 10 on\n\n");
+  // Of no number at all there is no smallest one.
+  write_text(place / "nan.safetensors",
+             with_length(R"({"inf":{"dtype":"F16","shape":[1],"data_offsets":[0,2]},)"
+                         R"("none":{"dtype":"F32","shape":[0,3],"data_offsets":[2,2]}})") +
+                 std::string("\0\x7c", 2));
+  const std::string nan = place.text("info nan.safetensors");
+  CHECK(row_of(nan, "inf") == "F16|[1]|0|2|-|-|-|-|1");
+  CHECK(row_of(nan, "none") == "F32|[0, 3]|2|2|-|-|-|-|0");
   const std::string name(100'000, 'n');
   write_text(
       place / "long.safetensors",

@@ -252,6 +252,10 @@ TEST_CASE("A section of the measurements runs alone", "[program][runs][bench]") 
             .code == 1);
   CHECK(contents(place / "steps.jsonl") == before);
   CHECK(place.count() == files);
+  const Outcome foreign = place.run("bench --only steps --quick --save data.txt");
+  CHECK(foreign.code == 1);
+  CHECK(contains(foreign.err, "data.txt\" holds something else than measurements"));
+  CHECK(contents(place / "data.txt") == sample_text(6000));
   for (const char* step : {"this machine", "naive", "blocked", "packed", "vectorised", "% of the FMA peak"})
     CHECK(contains(steps.out, step));
   CHECK_FALSE(contains(steps.out, "tokens/s"));

@@ -76,6 +76,17 @@ TEST_CASE("What other programs call it is understood, and ours is named", "[prog
            {"train .", "did you mean --out .?"},
            {"gradcheck extra", "unexpected argument \"extra\""},
            {"train --qwertyuiop 5", "retnet train --help lists them"},
+           // Of another command's flags; and short ones, which are not all near to --help.
+           {"train --temp 1", "--temp; did you mean --temperature, a flag of retnet generate?"},
+           {"train --temperature 1", "--temperature; that is a flag of retnet generate"},
+           {"generate --final_lr 1", "--final_lr; that is a flag of retnet train"},
+           {"eval --stepz 1", "--stepz; did you mean --steps, a flag of retnet train?"},
+           {"eval -gpu 1", "-gpu; did you mean --device hip?"},
+           {"train -step 1", "-step; did you mean --steps?"},
+           {"train --abcd 1", "--abcd; retnet train --help lists them"},
+           {"train --hepl", "--hepl; did you mean --help?"},
+           {"--temp", "unknown flag \"--temp\"; flags come after a command: retnet COMMAND --temp"},
+           {"-versoin", "unknown flag \"-versoin\"; did you mean --version?"},
        }) {
     CAPTURE(c.words);
     CHECK(place.problem(c.words, 2, c.message) == "");
@@ -83,7 +94,7 @@ TEST_CASE("What other programs call it is understood, and ours is named", "[prog
   CHECK_FALSE(fs::exists(place / "runs"));
 }
 
-TEST_CASE("A hint leads to a flag that the command has", "[program][words]") {
+TEST_CASE("A hint leads to a flag that the command has, or one that it names", "[program][words]") {
   const Workplace place;
   const char* const theirs[] = {"lr",          "max-steps", "batch-size", "block-size", "n-layer",
                                 "hidden-size", "o",         "checkpoint", "file",       "workers",
@@ -97,11 +108,17 @@ TEST_CASE("A hint leads to a flag that the command has", "[program][words]") {
       CAPTURE(command, flag, error);
       const std::size_t at = error.find("; did you mean ");
       if (at == error.npos) {
-        CHECK(error.find("--help lists them") != error.npos);
+        CHECK((error.find("--help lists them") != error.npos ||
+               error.find("; that is a flag of retnet ") != error.npos));
         continue;
       }
       const std::string ours = error.substr(at + 15, error.find_first_of(" ?,", at + 15) - at - 15);
-      CHECK((ours == "--help" || help.find("  " + ours) != help.npos));
+      const std::size_t other = error.find(", a flag of retnet ");
+      const std::string shown =
+          other == error.npos
+              ? help
+              : place.run({error.substr(other + 19, error.find('?') - other - 19), "--help"}).out;
+      CHECK(shown.find("  " + ours + " ") != help.npos);
     }
   }
 }

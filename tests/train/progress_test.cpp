@@ -155,6 +155,14 @@ TEST_CASE("a text is cut between characters, whatever its bytes", "[train][progr
   CHECK(beginning("abc", 0).empty());
 }
 
+TEST_CASE("a terminal that does not know its width has 80 columns", "[train][progress]") {
+  const test::Terminal pty(0);
+  std::ostringstream out;
+  TerminalLine line(out, pty.descriptor());
+  line.draw(std::string(100, 'x'));
+  CHECK(out.str() == "\r" + std::string(78, 'x') + ">");
+}
+
 TEST_CASE("durations are read at a glance", "[train][progress]") {
   CHECK(duration(0) == "0 s");
   CHECK(duration(0.4) == "0 s");

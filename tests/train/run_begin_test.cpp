@@ -140,6 +140,11 @@ TEST_CASE("overwriting begins as in an empty folder", "[train][folder]") {
   other.settings.seed = 5;
   train_to_end(other);
   run.overwrite = true;
+  // Ended before its first step, so that nothing is left to go on with but the new one.
+  const std::atomic<bool> stop{true};
+  CHECK(train(run, stop).interrupted);
+  CHECK(checkpoint_steps(run.out).empty());
+  CHECK(begun_run(run.out)->state.step == 0);
   REQUIRE(problem(run) == "no error");
   Run fresh = test::tiny_run(folder, "fresh", 4);
   train_to_end(fresh);
@@ -212,6 +217,7 @@ TEST_CASE("a changed plan is recorded, holds from there on, and survives", "[tra
 }
 
 TEST_CASE("a run begins from the weights of another one", "[train][folder][init]") {
+  const test::Threads one(1);
   const TemporaryFolder folder;
   const Run source = test::tiny_run(folder, "source", 8);
   train_to_end(source);
@@ -231,6 +237,16 @@ TEST_CASE("a run begins from the weights of another one", "[train][folder][init]
   const double loss = model.loss(batch.tokens, batch.targets).value().item();
   CHECK(read_log(whole.out + "/log.jsonl").steps[0].loss == loss);
   CHECK_FALSE(drawn.loss(batch.tokens, batch.targets).value().item() == loss);
+
+  // Moments and step are new: the run is the same from a folder that has none.
+  Run bare = run;
+  bare.out = folder / "from bare weights";
+  fs::create_directory(folder / "bare");
+  for (const char* file : {"/config.json", "/model.safetensors"})
+    fs::copy(checkpoint_folder(source.out, 8) + file, (folder / "bare") + file);
+  bare.init_from = initial_weights(folder / "bare");
+  train_to_end(bare);
+  CHECK((test::checkpoint_bytes(bare.out, 6) == test::checkpoint_bytes(whole.out, 6)));
 
   // Begun, stopped before the first step, and gone on with: also after the source has gone further.
   const std::atomic<bool> stop{true};
@@ -263,6 +279,11 @@ TEST_CASE("weights that do not fit, or are others by now, are not begun from", "
   fs::copy(checkpoint_folder(second.out, 3) + "/model.safetensors",
            checkpoint_folder(source.out, 4) + "/model.safetensors");
   CHECK(problem(run).find("its weights have changed") != std::string::npos);
+  RetNet twice(run.config, 1, Dtype::f64);
+  fs::create_directory(folder / "f64");
+  save_model(folder / "f64", twice);
+  run.init_from = initial_weights(folder / "f64");
+  CHECK(problem(run) == folder / "f64" + ": its weights are f64, training is in f32");
   CHECK(checkpoint_steps(run.out).empty());
 }
 

@@ -201,6 +201,45 @@ TEST_CASE("a run of which no step is saved gives way to another command", "[trai
   CHECK(text(run) == text(plan_run(corrected, std::nullopt)));
 }
 
+TEST_CASE("weights to begin from bring their model, and a run knows from which it was begun",
+          "[train][plan][init]") {
+  const TemporaryFolder folder;
+  Run source = test::tiny_run(folder, "source", 1), other = test::tiny_run(folder, "other", 1);
+  other.settings.seed = 2;
+  test::train_to_end(source), test::train_to_end(other);
+  RunRequest request;
+  request.out = folder / "run", request.init_from = source.out, request.settings = {{"steps", "7"}};
+  const Run run = plan_run(request, std::nullopt);
+  CHECK(to_json(run.config) == to_json(source.config));
+  CHECK(run.settings.steps == 7);
+  CHECK(run.settings.batch == preset_settings("tiny").batch);  // the training is that of a new run
+  CHECK(run.init_from->folder == checkpoint_folder(source.out, 1));
+  request.config = {{"layers", "2"}};
+  CHECK(text(plan_run(request, std::nullopt)) == text(run));
+  request.config = {{"layers", "3"}};
+  CHECK(error_message([&] {
+          plan_run(request, std::nullopt);
+        }).starts_with(source.out + ": the model has layers 2, got 3"));
+
+  request.config.clear(), request.resume = true;
+  const auto resumed = [&](const std::string& from, const BegunRun& before) {
+    request.init_from = from;
+    return error_message([&] { plan_run(request, before); });
+  };
+  CHECK(resumed(source.out, begun(run, 3)) == "no error");
+  CHECK(resumed("", begun(run, 3)) == "no error");
+  const Run again = plan_run(request, begun(run, 3));
+  CHECK(text(again, run.data) == text(run));
+  CHECK(again.init_from->path == source.out);
+  CHECK(resumed(other.out, begun(run, 3))
+            .starts_with(run.out + ": the run was begun from the weights in " + source.out + ", got"));
+  Run drawn = run;
+  drawn.init_from.reset();
+  CHECK(resumed("", begun(drawn, 3)) == "no error");
+  CHECK(resumed(source.out, begun(drawn, 3))
+            .starts_with(run.out + ": the run was begun from weights that were drawn, got"));
+}
+
 TEST_CASE("a file of settings: under the flags, over the preset, and never guessed at", "[train][plan]") {
   const TemporaryFolder folder;
   RunRequest request;

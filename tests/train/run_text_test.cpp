@@ -98,6 +98,8 @@ TEST_CASE("a run of an earlier version finds what it named as typed", "[train][r
               text_of(at);
             }).starts_with(at + ": the text it was trained on is not to be found ("));
     }
+    CHECK(error_message([&] { text_of(at); }).find("(/dev/stdin: cannot be read a second time)") !=
+          std::string::npos);
   }
   recorded(run.out, {folder / "data.txt"});
   std::string changed = test::sample_text();

@@ -52,6 +52,9 @@ def main():
             assert weights(program, folder, ["--threads", "3"], {}, kib * 1024) == expected, kib
         shown = subprocess.run([program, "info"], env={**clean(), "OMP_NUM_THREADS": "80000"}, capture_output=True,
                                text=True, check=True).stdout
+        helped = subprocess.run([program, "train", "--help"], env={**clean(), "OMP_NUM_THREADS": "80000"}, capture_output=True,
+                                text=True, check=True).stdout
+        assert "(1024)" in helped and "80000" not in helped, helped
         threads = int(next(line for line in shown.splitlines() if line.startswith("threads")).split()[1])
         assert threads <= 8 * (os.cpu_count() or 1), shown
     print(f"{len(ENVIRONMENTS)} environments, the same weights")

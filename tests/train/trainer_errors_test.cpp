@@ -60,6 +60,11 @@ TEST_CASE("a run is not begun over another one", "[train][trainer]") {
         fs::remove(other.out + "/" + name);
         CHECK(fs::remove(other.out));  // nothing else is in it, not even a lock
       }
+  // A folder with checkpoints that is not known as that of a run keeps them.
+  fs::rename(run.out + "/trainer.json", folder / "trainer.json");
+  for (const char* name : {"config.json", "log.jsonl", "loss.svg"}) fs::remove(run.out + "/" + name);
+  run.overwrite = true;
+  CHECK(problem(run).starts_with(run.out + ": the folder holds checkpoints, and no trainer.json of a run;"));
   CHECK(test::checkpoint_bytes(run.out, 4) == bytes);
 }
 
@@ -73,6 +78,7 @@ TEST_CASE("a run is not continued as another one", "[train][trainer][resume]") {
     set_field(other.settings, key, value);
     return problem(other);
   };
+  write_text(run.out + "/loss.svg.tmp.17.0", "half");
   CHECK(changed("steps", "5") == run.out +
                                      ": the run has steps 4, got 5; leave it as it was, change it from step "
                                      "4 on with --extend, or begin a run in another folder");
@@ -81,6 +87,7 @@ TEST_CASE("a run is not continued as another one", "[train][trainer][resume]") {
   for (const char* key : {"batch", "window", "accumulate", "warmup", "clip"})
     CHECK(changed(key, "7").starts_with(run.out + ": the run has " + key));
   CHECK(changed("seed", "7").starts_with(run.out + ": the run has seed 1, got 7"));
+  CHECK(fs::exists(run.out + "/loss.svg.tmp.17.0"));  // a run that is refused removes nothing
   for (const char* key : {"save_every", "eval_every", "eval_windows"}) CHECK(changed(key, "7") == "no error");
   CHECK(changed("recompute", "true") == "no error");
 
@@ -104,9 +111,13 @@ TEST_CASE("two trainers in one folder: the second one refuses", "[train][trainer
       run.out + ": another process trains in this folder; wait for it, or choose another one";
   {
     const RunLock lock(run.out);
+    // What the other one is about to write.
+    for (const char* name : {"loss.svg.tmp.17.0", ".data.tmp.17.0"}) write_text(run.out + "/" + name, "half");
     CHECK(problem(run) == message);
     run.resume = true;
     CHECK(problem(run) == message);
+    CHECK(fs::exists(run.out + "/loss.svg.tmp.17.0"));
+    CHECK(fs::exists(run.out + "/.data.tmp.17.0"));
   }
   CHECK(problem(run) == "no error");
 }

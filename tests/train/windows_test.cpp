@@ -198,6 +198,17 @@ TEST_CASE("an evaluation runs in the form that it was asked for", "[train][windo
   CHECK(found.size() == 4);  // each form rounds in its own way, so a form that is not run shows
 }
 
+TEST_CASE("an evaluation that is to end begins no batch", "[train][windows]") {
+  const test::TemporaryFolder folder;
+  write_text(folder / "data", test::minute_text());
+  const Dataset data({folder / "data"}, 1);
+  const RetNet model = test::random_model(test::minute_config(), 4, Dtype::f32);
+  const std::atomic<bool> stop{true};
+  reset_peak_memory();
+  CHECK_FALSE(evaluate_until(stop, model, data, 5, 1, {}, 0).has_value());
+  CHECK(memory_stats().peak == memory_stats().live);
+}
+
 TEST_CASE("a run evaluates in its own form", "[train][windows][trainer]") {
   const test::Threads one(1);
   const test::TemporaryFolder folder;
