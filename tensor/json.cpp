@@ -203,6 +203,17 @@ Json::Json(const char* value) : value_(std::string(value)) {}
 Json::Json(std::string_view value) : value_(std::string(value)) {}
 Json::Json(std::string value) : value_(std::move(value)) {}
 
+// Not the variant's own copy: where memory runs out in that, GCC 12's library destroys an alternative that is
+// not there, as it holds a variant of strings and vectors to have a value always.
+Json::Json(const Json& other) {
+  std::visit(
+      [this](const auto& value) {
+        auto copy = value;
+        value_.template emplace<decltype(copy)>(std::move(copy));
+      },
+      other.value_);
+}
+
 Json Json::array() { return array(Array{}); }
 Json Json::object() { return object(Object{}); }
 

@@ -51,6 +51,11 @@ class Json {
   /// @throws Error "WHAT: ..." when a key occurs twice
   static Json object(Object members, std::string_view what = "json");
   static Json object();  ///< an empty object
+  Json(const Json& other);
+  Json& operator=(const Json& other) { return *this = Json(other); }
+  Json(Json&&) noexcept = default;
+  Json& operator=(Json&&) noexcept = default;
+  ~Json() = default;
   /// @}
 
   /// Reads one JSON value that takes up the whole text. Refuses what RFC 8259 does (comments, trailing

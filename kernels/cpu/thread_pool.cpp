@@ -10,7 +10,6 @@
 #include <omp.h>
 #include <pthread.h>
 
-#include <system_error>
 #include <thread>
 #endif
 
@@ -187,8 +186,9 @@ void Pool::make(int helpers) {
       serve(first + omp_get_thread_num());
     }).detach();
     made_ += count;
-  } catch (const std::system_error&) {
-    // The system gives none: the calling thread does all of it, and asks again for its next loop.
+  } catch (...) {
+    // The system gives none, or no memory for it: the calling thread does all of it, and asks again in its next
+    // loop.
   }
 }
 

@@ -3,7 +3,9 @@
 #include <clocale>
 #include <cmath>
 #include <limits>
+#include <optional>
 
+#include "tests/support/allocations.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/support/test.h"
 
@@ -17,6 +19,33 @@ std::string parse_error(const std::string& text) {
 }
 
 bool contains(const std::string& text, const std::string& part) { return text.find(part) != text.npos; }
+
+TEST_CASE("memory that runs out while a value is copied leaves nothing half made", "[json][memory]") {
+  if (!allocations_are_counted()) return;
+  const std::string text =
+      R"({"a":[1,"a string that is too long to be kept in place",[true,{"b":[null,2.5]}]],"c":{}})";
+  const Json value = Json::parse(text, "text");
+  int failures = 0;
+  std::optional<Json> copy;
+  for (std::int64_t count = 0; !copy; ++count) {
+    const NoMoreAllocations from_now_on(count, INT64_MAX);
+    // What the exception's path finds on the stack must not matter.
+    volatile unsigned char stack[512];
+    for (volatile unsigned char& byte : stack) byte = 0xee;
+    try {
+      copy.emplace(value);
+    } catch (const std::bad_alloc&) {
+      ++failures;
+    }
+  }
+  CHECK(failures > 5);
+  CHECK(copy->dump() == text);
+  Json other = Json("before");
+  other = *copy;
+  CHECK(other.dump() == text);
+  other = other.at("a");
+  CHECK(other.dump() == copy->at("a").dump());
+}
 
 }  // namespace
 

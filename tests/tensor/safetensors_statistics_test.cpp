@@ -43,9 +43,8 @@ std::string file_of(const std::vector<Entry>& entries) {
 
 template <class T>
 std::string bytes_of(const std::vector<T>& numbers) {
-  std::string bytes(numbers.size() * sizeof(T), '\0');
-  std::memcpy(bytes.data(), numbers.data(), bytes.size());
-  return bytes;
+  const auto* const first = reinterpret_cast<const char*>(numbers.data());
+  return {first, first + numbers.size() * sizeof(T)};
 }
 
 template <class T>
