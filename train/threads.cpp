@@ -70,7 +70,8 @@ void prepare_process(char** arguments) {
 void start_threads() {
 #if defined(_OPENMP)
   const int asked = std::min(kernels::num_threads(), kThreadsPerProcessor * kernels::num_processors());
-  const int threads = asked > 1 ? 1 + threads_to_be_had(asked - 1) : 1;
+  // Beside this thread and the others, one that keeps their parallel region open.
+  const int threads = asked > 1 ? std::max(1, threads_to_be_had(asked)) : 1;
   kernels::set_num_threads(threads);
   kernels::run_together(threads, [](int) {});  // makes them, and they stay
 #endif

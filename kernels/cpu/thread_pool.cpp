@@ -9,6 +9,7 @@
 #if defined(_OPENMP)
 #include <omp.h>
 #include <pthread.h>
+#include <unistd.h>
 
 #include <thread>
 #endif
@@ -59,7 +60,7 @@ struct alignas(64) Helper {
 };
 
 /// The threads beside the calling one: those of an OpenMP parallel region that stays open. It is begun by a
-/// thread of its own, as the calling thread has to go on.
+/// thread of its own, which then sleeps, as the calling thread has to go on.
 class Pool {
  public:
   void run(int threads, detail::Work work, void* context);
@@ -182,13 +183,16 @@ void Pool::make(int helpers) {
   const int first = made_, count = std::min(helpers, kMostThreads - 1) - first;
   try {
     std::thread([this, first, count] {
-#pragma omp parallel num_threads(count)
-      serve(first + omp_get_thread_num());
+#pragma omp parallel num_threads(count + 1)
+      if (const int number = omp_get_thread_num(); number > 0)
+        serve(first + number - 1);
+      else
+        while (true) ::pause();  // OMP_PROC_BIND gives it the place of the calling thread
     }).detach();
     made_ += count;
   } catch (...) {
-    // The system gives none, or no memory for it: the calling thread does all of it, and asks again in its next
-    // loop.
+    // The system gives none, or no memory for it: the calling thread does all of it, and asks again in its
+    // next loop.
   }
 }
 
