@@ -197,6 +197,7 @@ void append_value(std::string& out, const Json& json, int indent, int level) {
 
 }  // namespace
 
+Json::Json() = default;
 Json::Json(std::nullptr_t) {}
 Json::Json(double value) : value_(value) {}
 Json::Json(const char* value) : value_(std::string(value)) {}
@@ -213,6 +214,11 @@ Json::Json(const Json& other) {
       },
       other.value_);
 }
+
+Json& Json::operator=(const Json& other) { return *this = Json(other); }
+Json::Json(Json&&) noexcept = default;
+Json& Json::operator=(Json&&) noexcept = default;
+Json::~Json() = default;
 
 Json Json::array() { return array(Array{}); }
 Json Json::object() { return object(Object{}); }

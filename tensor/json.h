@@ -36,7 +36,7 @@ class Json {
 
   /// @name Creation
   /// @{
-  Json() = default;                     ///< null
+  Json();                               ///< null
   Json(std::nullptr_t);                 ///< null
   Json(std::same_as<bool> auto value);  ///< a bool
   Json(double value);                   ///< a double
@@ -52,10 +52,10 @@ class Json {
   static Json object(Object members, std::string_view what = "json");
   static Json object();  ///< an empty object
   Json(const Json& other);
-  Json& operator=(const Json& other) { return *this = Json(other); }
-  Json(Json&&) noexcept = default;
-  Json& operator=(Json&&) noexcept = default;
-  ~Json() = default;
+  Json& operator=(const Json& other);
+  Json(Json&&) noexcept;
+  Json& operator=(Json&&) noexcept;
+  ~Json();
   /// @}
 
   /// Reads one JSON value that takes up the whole text. Refuses what RFC 8259 does (comments, trailing

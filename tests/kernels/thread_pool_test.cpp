@@ -26,6 +26,41 @@ struct Threads {
   int before;
 };
 
+std::int64_t sum_of_loop(std::int64_t count, std::int64_t work) {
+  std::vector<std::atomic<int>> runs(static_cast<std::size_t>(count));
+  parallel_for(count, work, [&](std::int64_t i) { ++runs[static_cast<std::size_t>(i)]; });
+  return std::accumulate(runs.begin(), runs.end(), std::int64_t{0}, [](std::int64_t sum, const auto& n) {
+    return n == 1 ? sum + 1 : -1'000'000;  // twice or not at all
+  });
+}
+
+}  // namespace
+
+TEST_CASE("every piece of a loop runs once, whatever the threads, the pieces and their work", "[threads]") {
+  for (const int threads : {1, 2, 3, 8, 70}) {
+    const Threads set(threads);
+    for (const std::int64_t count : {1, 2, 3, 7, 64, 1000})
+      for (const std::int64_t work : {std::int64_t{0}, std::int64_t{1}, std::int64_t{100}, kParallelWork}) {
+        CAPTURE(threads, count, work);
+        CHECK(sum_of_loop(count, work) == count);
+      }
+  }
+}
+
+TEST_CASE("shares are taken whole, each piece once, one's own first", "[threads]") {
+  Shares shares(10, 3, 2);
+  std::int64_t begin = 0, end = 0;
+  std::vector<std::int64_t> taken;
+  while (shares.take(1, begin, end))
+    for (std::int64_t i = begin; i < end; ++i) taken.push_back(i);
+  CHECK(taken == std::vector<std::int64_t>{3, 4, 5, 6, 7, 8, 9, 0, 1, 2});
+  CHECK(!shares.take(0, begin, end));
+}
+
+#if defined(_OPENMP)
+
+namespace {
+
 /// Whether `condition` holds within 20 seconds, asleep in between.
 template <class Condition>
 bool comes_true(Condition&& condition) {
@@ -71,38 +106,7 @@ struct Held {
   void (*before)(int);
 };
 
-std::int64_t sum_of_loop(std::int64_t count, std::int64_t work) {
-  std::vector<std::atomic<int>> runs(static_cast<std::size_t>(count));
-  parallel_for(count, work, [&](std::int64_t i) { ++runs[static_cast<std::size_t>(i)]; });
-  return std::accumulate(runs.begin(), runs.end(), std::int64_t{0}, [](std::int64_t sum, const auto& n) {
-    return n == 1 ? sum + 1 : -1'000'000;  // twice or not at all
-  });
-}
-
 }  // namespace
-
-TEST_CASE("every piece of a loop runs once, whatever the threads, the pieces and their work", "[threads]") {
-  for (const int threads : {1, 2, 3, 8, 70}) {
-    const Threads set(threads);
-    for (const std::int64_t count : {1, 2, 3, 7, 64, 1000})
-      for (const std::int64_t work : {std::int64_t{0}, std::int64_t{1}, std::int64_t{100}, kParallelWork}) {
-        CAPTURE(threads, count, work);
-        CHECK(sum_of_loop(count, work) == count);
-      }
-  }
-}
-
-TEST_CASE("shares are taken whole, each piece once, one's own first", "[threads]") {
-  Shares shares(10, 3, 2);
-  std::int64_t begin = 0, end = 0;
-  std::vector<std::int64_t> taken;
-  while (shares.take(1, begin, end))
-    for (std::int64_t i = begin; i < end; ++i) taken.push_back(i);
-  CHECK(taken == std::vector<std::int64_t>{3, 4, 5, 6, 7, 8, 9, 0, 1, 2});
-  CHECK(!shares.take(0, begin, end));
-}
-
-#if defined(_OPENMP)
 
 TEST_CASE("a helper that sleeps comes when there is work", "[threads]") {
   const Threads set(2);
