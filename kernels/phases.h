@@ -2,7 +2,6 @@
 /// Work in phases of microseconds, each of which needs all of the one before: the layers of a decoder.
 #pragma once
 
-#include <algorithm>
 #include <atomic>
 #include <cstdint>
 
@@ -16,9 +15,9 @@ namespace retnet::kernels {
 /// a share that it has begun.
 class Phases {
  public:
-  explicit Phases(int shares) : count_(std::clamp(shares, 1, kMost)) {}
-
-  int shares() const { return count_; }
+  /// @param shares  of each phase, 1 .. kMostShares
+  explicit Phases(int shares) : count_(shares) {}
+  static constexpr int kMostShares = 64;
 
   /// Calls `body(phase, share, rank)` for every phase and share, on the threads of run_together().
   /// @throws what a call has thrown, when all are over
@@ -26,7 +25,6 @@ class Phases {
   void run(int phases, Body&& body);
 
  private:
-  static constexpr int kMost = 64;
   static constexpr int kRounds = 64;  ///< some two microseconds, more than shares differ by
   struct Share {
     alignas(64) std::atomic<int> begun{0};         ///< phases in which somebody has begun it
@@ -41,7 +39,7 @@ class Phases {
   bool wait(int phase, int rank);
 
   int count_;
-  Share shares_[kMost];
+  Share shares_[kMostShares];
   alignas(64) std::atomic<int> done_{0};  ///< shares, of all phases
 };
 

@@ -20,7 +20,7 @@ class GpuDecoder;
 /// How a Decoder on the CPU stores its weights, and on how many threads it runs.
 struct DecoderOptions {
   bool bf16_weights = false;  ///< matrices rounded to bf16, half the bytes a token reads; arithmetic in float
-  int threads = 0;            ///< 0: as many as there are and as the model is large enough to keep busy
+  int threads = 0;            ///< at most 64 are used; 0: as many as there are and as the model keeps busy
 };
 
 /// A RetNet that is ready to decode: weights packed in the order in which a token reads them, the state, and

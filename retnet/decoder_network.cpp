@@ -48,11 +48,11 @@ void activate(Activation activation, A* y, std::int64_t n) {
 /// Threads for a step: as many as asked for, or as there are, as have a processor each, and as are worth it.
 /// More threads than processors would spend their time in handing over.
 int team_size(const Config& c, std::int64_t batch, int asked) {
-  if (asked > 0) return asked;
   const std::int64_t layer = (c.parameters() - 2 * c.vocab * c.d_model) / c.layers;
   const std::int64_t worth = std::max<std::int64_t>(1, batch * layer / kThreadWork);
-  return static_cast<int>(
-      std::min<std::int64_t>(std::min(kernels::num_threads(), kernels::num_processors()), worth));
+  const std::int64_t team =
+      asked > 0 ? asked : std::min<std::int64_t>({kernels::num_threads(), kernels::num_processors(), worth});
+  return static_cast<int>(std::min<std::int64_t>(team, kernels::Phases::kMostShares));
 }
 
 }  // namespace

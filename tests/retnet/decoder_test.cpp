@@ -134,7 +134,7 @@ TEST_CASE("Logits have the same bits on any number of threads", "[decoder][threa
       const RetNet model = random_model(wide_config(), 9, Dtype::f32);
       Decoder alone(model, batch, {bf16_weights, 1});
       const std::vector<Tensor> expected = logits_of(alone, 40);
-      for (const int threads : {2, 3, 8}) {
+      for (const int threads : {2, 3, 8, 70}) {
         CAPTURE(bf16_weights, batch, threads);
         Decoder team(model, batch, {bf16_weights, threads});
         const std::vector<Tensor> logits = logits_of(team, 40);
