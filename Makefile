@@ -65,6 +65,7 @@ bench: build
 	python3 $(call quote,SOURCE)/train/bench_compare.py --program=$(RETNET) --torch-python=$(call quote,PYTHON) \
 	  $(if $(value TORCH_SCRIPT),--torch-script=$(call quote,TORCH_SCRIPT)) --out=$(call quote,BENCH)
 
+# BUSY is words of the shell: flags of the script.
 bench-busy: build
 	python3 $(call quote,SOURCE)/train/bench_busy.py --program=$(RETNET) --torch-python=$(call quote,PYTHON) --out=$(BENCH) $(BUSY)
 

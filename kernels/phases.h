@@ -52,7 +52,7 @@ void Phases::take(int phase, int share, Call& call) {
       expected != phase || !begun.compare_exchange_strong(expected, phase + 1, std::memory_order_relaxed))
     return;
   call(share);
-  if ((done_.fetch_add(1, std::memory_order_acq_rel) + 1) % count_ == 0) done_.notify_all();
+  if ((done_.fetch_add(1, std::memory_order_acq_rel) + 1) % count_ == 0) detail::wake_all(done_);
 }
 
 template <class Call>
@@ -71,11 +71,11 @@ inline bool Phases::wait(int phase, int rank) {
   const auto ready = [&] { return over(phase); };
   if (wait_awake(ready, [&] { return detail::in_the_way(rank); })) return true;
   if (rank > 0) return over(phase);
-  for (int now = 0; !over(phase); done_.wait(now, std::memory_order_acquire)) {
-    now = done_.load(std::memory_order_acquire);
-    if (now >= (phase + 1) * count_) break;
+  while (true) {
+    const int now = done_.load(std::memory_order_acquire);
+    if (now >= (phase + 1) * count_) return true;
+    detail::sleep_while(done_, now);
   }
-  return true;
 }
 
 template <class Body>

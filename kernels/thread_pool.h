@@ -85,6 +85,10 @@ using Work = void (*)(void* context, int rank);
 void run_together(int threads, Work work, void* context);
 /// Whether a thread of the loop at hand, by its rank, is on the processor of one that it may wait for.
 bool in_the_way(int rank);
+/// Sleeps until the word has another value and is woken. For headers, which are C++17 where a GPU's compiler
+/// reads them.
+void sleep_while(const std::atomic<int>& word, int value);
+void wake_all(std::atomic<int>& word);
 }  // namespace detail
 
 /// Calls `work(rank)` on this thread, with rank 0, and on those of the pool that come while it runs, each

@@ -82,7 +82,7 @@ def added(results):
     """The rate of each case, over all of the programs."""
     rates = {}
     for lines in results:
-        for line in lines:
+        for line in (line for line in lines if line["what"] == "rates"):
             rates[line["case"]] = rates.get(line["case"], 0) + line["value"]
     return rates
 

@@ -24,6 +24,11 @@ int Whereabouts::current() {
 #endif
 }
 
+void detail::sleep_while(const std::atomic<int>& word, int value) {
+  word.wait(value, std::memory_order_acquire);
+}
+void detail::wake_all(std::atomic<int>& word) { word.notify_all(); }
+
 Shares::Shares(std::int64_t count, int threads, std::int64_t grain)
     : count_(static_cast<int>(std::min<std::int64_t>({count, threads, kMost}))), grain_(grain) {
   for (int i = 0; i < count_; ++i) {

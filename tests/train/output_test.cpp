@@ -140,7 +140,7 @@ TEST_CASE("measurements take the place of measurements, and of nothing else", "[
   };
   for (const std::string& text : {std::string(), own + "\n", own + "\n" + own + "\n"}) {
     CHECK(save(text) == "no error");
-    CHECK(read_file(path).empty());
+    CHECK(read_file(path) == text);  // until the new ones are complete
   }
   for (const std::string& text :
        {std::string("dear diary\n"), std::string("\n"), std::string("{}"), own + "\nand a note\n",
@@ -150,8 +150,9 @@ TEST_CASE("measurements take the place of measurements, and of nothing else", "[
     CHECK(save(text).find(" holds something else than measurements") != std::string::npos);
     CHECK(read_file(path) == text);
   }
-  CHECK(test::error_message([&] { Report(true, folder.path(), Device::cpu); }).starts_with("bench: cannot"));
-  CHECK(test::error_message([&] { Report(true, "/dev/null", Device::cpu); }) == "no error");
+  for (const std::string& other : {folder.path(), std::string("/dev/null")})
+    CHECK(test::error_message([&] { Report(true, other, Device::cpu); }) ==
+          other + ": cannot write: not a regular file");
 }
 
 TEST_CASE("the limit of a machine is the slower of its arithmetic and its memory", "[train][numbers]") {

@@ -250,9 +250,9 @@ TEST_CASE("What no machine has is refused before it is begun", "[program][data]"
   const Shell shell;
   REQUIRE(shell.problem("$R train --data a.txt $S --out r; truncate -s 64G large") == "");
   CHECK(shell.refusal("$R forms --length 1000000 --batch 4096", 1,
-                      "to keep the states of 1,000,000 steps takes at least ") == "");
+                      "to compare the forms on 1,000,000 steps takes at least ") == "");
   CHECK(shell.refusal("$R eval --model r --data large --batch 1048576 --window 16777216", 1,
-                      "to evaluate 68,719,476,736 tokens at a time takes at least 64.0 TiB, ") == "");
+                      "to evaluate 68,719,476,736 tokens at a time takes at least 68.0 TiB, ") == "");
 }
 
 TEST_CASE("A file that is cut under a run ends it with one line", "[program][data]") {
