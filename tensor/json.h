@@ -50,12 +50,12 @@ class Json {
   static Json array(Array elements);  ///< an array of these
   /// @throws Error "WHAT: ..." when a key occurs twice
   static Json object(Object members, std::string_view what = "json");
-  static Json object();  ///< an empty object
-  Json(const Json& other);
-  Json& operator=(const Json& other);
-  Json(Json&&) noexcept;
-  Json& operator=(Json&&) noexcept;
-  ~Json();
+  static Json object();                    ///< an empty object
+  Json(const Json& other);                 ///< a copy of all of it
+  Json& operator=(const Json& other);      ///< the same; when memory runs out nothing has changed
+  Json(Json&& other) noexcept;             ///< what the other one was, which may be anything then
+  Json& operator=(Json&& other) noexcept;  ///< the same
+  ~Json();                                 ///< of all of it
   /// @}
 
   /// Reads one JSON value that takes up the whole text. Refuses what RFC 8259 does (comments, trailing
