@@ -130,8 +130,8 @@ void Command::add_threads() {
   option.set = [](const std::string& text) {
     std::int64_t threads = 0;
     parse_field("--threads", text, threads);
-    require(threads >= 1 && threads <= kernels::kMostThreads, "--threads", "required 1 .. ", kernels::kMostThreads, ", got ",
-            threads);
+    require(threads >= 1 && threads <= kernels::kMostThreads, "--threads", "required 1 .. ",
+            kernels::kMostThreads, ", got ", threads);
     kernels::set_num_threads(static_cast<int>(threads));
   };
   options.push_back(option);
