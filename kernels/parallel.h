@@ -49,7 +49,7 @@ class FirstError {
 template <class Body>
 void parallel_for(std::int64_t count, std::int64_t work, Body&& body) {
   if (count > 1 && count * work >= kParallelWork) {
-    if (const int threads = num_threads(); threads > 1) {
+    if (const auto threads = static_cast<int>(std::min<std::int64_t>(num_threads(), count)); threads > 1) {
       FirstError error;
       Shares shares(count, threads,
                     std::max<std::int64_t>(1, kParallelWork / 8 / std::max<std::int64_t>(1, work)));
@@ -74,7 +74,8 @@ void parallel_in_order(std::int64_t count, Piece&& piece) {
     for (std::int64_t i = 0; i < count; ++i) piece(i);
     return;
   }
-  std::atomic<std::int64_t> next{0}, failed{count};
+  std::atomic<std::int64_t> next{0};
+  std::int64_t failed = count;
   std::exception_ptr error;
   std::mutex mutex;
   run_together(threads, [&](int) {

@@ -33,7 +33,7 @@ inline constexpr int kMostThreads = 1024;
 /// Processors that this process may use: with OpenMP, else 1.
 int num_processors();
 
-/// How long a thread waits awake: as long as several times what it takes to wake one that sleeps.
+/// How long a thread waits awake: longer than a wake of one that sleeps usually takes.
 inline constexpr std::chrono::microseconds kPatience{200};
 
 /// The processor that a thread was last seen on, for those that wait for it.
@@ -113,7 +113,7 @@ class Shares {
   bool take(int rank, std::int64_t& begin, std::int64_t& end);
 
  private:
-  static constexpr int kMost = 32;
+  static constexpr int kMost = 128;  ///< further threads begin with others' shares
   struct alignas(64) Share {
     std::atomic<std::int64_t> next;
     std::int64_t last;

@@ -72,6 +72,7 @@ DecoderNetwork<W>::DecoderNetwork(const RetNet& model, std::int64_t batch, int t
       head_row_(config_),
       batch_(batch),
       threads_(team_size(config_, batch, threads)),
+      phases_(std::make_unique<kernels::Phases>(threads_)),
       normalized_(static_cast<std::size_t>(threads_)),
       theta_(rotation_angles(config_.rotation, config_.dk())),
       gamma_(decays(config_)),
@@ -81,7 +82,6 @@ DecoderNetwork<W>::DecoderNetwork(const RetNet& model, std::int64_t batch, int t
       root_s_(s_.size()) {
   const Config& c = config_;
   const auto zeros = [](const Shape& shape) { return Tensor::zeros(shape, dtype_of<A>); };
-  phases_ = std::make_unique<kernels::Phases>(threads_);
   S_ = zeros({c.layers, batch, c.heads, tiles_of(c.dv()), c.dk(), kTile});
   z_ = zeros({c.layers, batch, c.heads, padded(c.dk())});
   x_ = zeros({batch, padded(c.d_model)});

@@ -64,12 +64,12 @@ class DecoderNetwork {
   A* S(std::int64_t l, std::int64_t b, std::int64_t h) const;
   A* z(std::int64_t l, std::int64_t b, std::int64_t h) const;
 
-  std::unique_ptr<kernels::Phases> phases_;
   Config config_;
   DecoderWeights<W> weights_;
   HeadRow head_row_;
   std::int64_t batch_, pos_ = 0;
   int threads_;
+  std::unique_ptr<kernels::Phases> phases_;
   struct alignas(64) Phase {
     int number;
   };

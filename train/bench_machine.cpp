@@ -63,14 +63,16 @@ struct MachineMeter::Probe {
 
   void sample(Machine& machine, double budget) {
     using Clock = std::chrono::steady_clock;
-    for (double total = 0; total < budget;) {
+    for (double total = 0; total < budget || rate(machine) == 0;) {
       const auto begin = Clock::now();
       kernels::parallel_for(machine.threads, kernels::kParallelWork,
                             [&](std::int64_t thread) { body(thread, calls); });
       const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
-      double& best = rate(machine);
-      best = std::max(best, work * static_cast<double>(calls) / seconds), total += seconds;
-      if (seconds < kSample) calls *= 2;
+      total += seconds;
+      if (seconds < kSample)
+        calls *= 2;  // too short for the clock
+      else
+        rate(machine) = std::max(rate(machine), work * static_cast<double>(calls) / seconds);
     }
   }
 };

@@ -54,8 +54,12 @@ bool Shares::take(int rank, std::int64_t& begin, std::int64_t& end) {
 
 namespace {
 
-/// Whether the calling thread is in a loop already, which then has it alone.
+/// Whether the calling thread is in a loop that it has begun; helpers are in a parallel region of OpenMP.
 thread_local bool in_loop = false;
+
+/// Whether the calling thread is in a loop already, of ours or of a program that uses OpenMP itself: others
+/// have the processors, and what begins here has this thread alone.
+bool within_loop() { return in_loop || omp_in_parallel(); }
 
 /// What the calling thread and a helper look at while they wait for each other.
 struct alignas(64) Helper {
@@ -107,7 +111,8 @@ constinit std::atomic<int> threads_of_process{0};  // 0: nobody has asked yet
 
 void Pool::run(int threads, detail::Work work, void* context) {
   // Another thread's loop has the helpers.
-  if (in_loop || threads <= 1 || busy_.exchange(true, std::memory_order_acquire)) return work(context, 0);
+  if (threads <= 1 || within_loop() || busy_.exchange(true, std::memory_order_acquire))
+    return work(context, 0);
   if (made_ < threads - 1) make(threads - 1);
   work_ = work, context_ = context;
   needed_.store(std::min(threads - 1, made_), std::memory_order_relaxed);
@@ -158,7 +163,6 @@ void Pool::leave(Helper& me) {
 }
 
 void Pool::serve(int index) {
-  in_loop = true;
   Helper& me = helpers_[index];
   std::uint32_t seen = 0;
   while (true) {
@@ -210,7 +214,7 @@ void Pool::forget() {
 }  // namespace
 
 int num_threads() {
-  if (in_loop) return 1;
+  if (within_loop()) return 1;
   const int threads = threads_of_process.load(std::memory_order_relaxed);
   return threads > 0 ? threads : std::min(omp_get_max_threads(), kMostThreads);
 }

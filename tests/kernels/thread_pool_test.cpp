@@ -2,29 +2,25 @@
 
 #include "kernels/thread_pool.h"
 
-#include <semaphore.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <csignal>
 #include <numeric>
 #include <stdexcept>
 #include <thread>
 
 #include "kernels/parallel.h"
 #include "kernels/phases.h"
-#include "tests/support/test.h"
+#include "tests/support/threads.h"
 
 namespace retnet::kernels {
 namespace {
 
 using namespace std::chrono_literals;
-
-struct Threads {
-  explicit Threads(int n) : before(num_threads()) { set_num_threads(n); }
-  ~Threads() { set_num_threads(before); }
-  int before;
-};
+using test::comes_true;
+using test::Held;
+using test::helper;
+using test::Threads;
 
 std::int64_t sum_of_loop(std::int64_t count, std::int64_t work) {
   std::vector<std::atomic<int>> runs(static_cast<std::size_t>(count));
@@ -59,55 +55,6 @@ TEST_CASE("shares are taken whole, each piece once, one's own first", "[threads]
 
 #if defined(_OPENMP)
 
-namespace {
-
-/// Whether `condition` holds within 20 seconds, asleep in between.
-template <class Condition>
-bool comes_true(Condition&& condition) {
-  for (int i = 0; i < 20'000 && !condition(); ++i) std::this_thread::sleep_for(1ms);
-  return condition();
-}
-
-/// Runs a loop until a helper has been in it, and returns that thread.
-pthread_t helper() {
-  std::atomic<bool> here{false};
-  pthread_t thread{};
-  const std::thread::id caller = std::this_thread::get_id();
-  parallel_in_order(2, [&](std::int64_t) {
-    if (std::this_thread::get_id() != caller) thread = pthread_self(), here = true;
-    comes_true([&] { return here.load(); });
-  });
-  REQUIRE(here);
-  return thread;
-}
-
-sem_t let_go;
-std::atomic<int> held{0};
-
-/// A helper that gets no processor, as far as the others can tell, as long as this lives: in a signal
-/// handler.
-struct Held {
-  explicit Held(pthread_t thread) : before(std::signal(SIGUSR2, hold)) {
-    sem_init(&let_go, 0, 0);
-    held = 0;
-    pthread_kill(thread, SIGUSR2);
-    while (held == 0) std::this_thread::yield();
-  }
-  ~Held() {
-    sem_post(&let_go);
-    while (held == 1) std::this_thread::yield();
-    std::signal(SIGUSR2, before);
-  }
-  static void hold(int) {
-    held = 1;
-    while (sem_wait(&let_go) != 0) continue;
-    held = 2;
-  }
-  void (*before)(int);
-};
-
-}  // namespace
-
 TEST_CASE("a helper that sleeps comes when there is work", "[threads]") {
   const Threads set(2);
   for (int i = 0; i < 20; ++i) {
@@ -132,6 +79,24 @@ TEST_CASE("a thread that gets no processor holds up no loop that it has not begu
   helper();  // comes again
 }
 
+TEST_CASE("loops inside of a parallel region of the caller take no other threads", "[threads]") {
+  const Threads set(3);
+  std::atomic<int> elsewhere{0}, runs{0};
+#pragma omp parallel num_threads(2)
+  {
+    const std::thread::id mine = std::this_thread::get_id();
+    const auto piece = [&](auto...) {
+      ++runs;
+      if (std::this_thread::get_id() != mine) ++elsewhere;
+      std::this_thread::sleep_for(1ms);
+    };
+    parallel_for(8, kParallelWork, piece);
+    Phases(2).run(2, piece);
+  }
+  CHECK(runs == 2 * (8 + 4));
+  CHECK(elsewhere == 0);
+}
+
 TEST_CASE("a process that was forked makes threads of its own", "[threads]") {
   const Threads set(3);
   CHECK(sum_of_loop(64, kParallelWork) == 64);
@@ -154,49 +119,53 @@ TEST_CASE("loops that begin side by side are each whole", "[threads]") {
   std::vector<std::thread> callers;
   for (int i = 0; i < 4; ++i)
     callers.emplace_back([&] {
-      for (int loop = 0; loop < 500; ++loop)
-        if (sum_of_loop(32, kParallelWork) != 32) ++wrong;
+      for (int loop = 0; loop < 20; ++loop) {
+        std::atomic<int> runs{0};
+        parallel_for(8, kParallelWork, [&](std::int64_t) {
+          std::this_thread::sleep_for(50us);
+          ++runs;
+        });
+        if (runs != 8) ++wrong;
+      }
     });
   for (std::thread& caller : callers) caller.join();
   CHECK(wrong == 0);
 }
 
-#endif
-
-TEST_CASE("a phase begins when all shares of the one before are done", "[threads]") {
-  for (const int threads : {1, 2, 3, 8}) {
-    const Threads set(threads);
-    constexpr int kPhaseCount = 50;
-    Phases phases(threads);
-    for (int run = 0; run < 20; ++run) {
-      std::vector<std::atomic<int>> done(kPhaseCount);
-      std::atomic<int> early{0}, twice{0};
-      std::vector<std::atomic<int>> shares(static_cast<std::size_t>(kPhaseCount * threads));
-      phases.run(kPhaseCount, [&](int phase, int share, int rank) {
-        if (rank < 0 || rank >= threads) ++early;
-        if (phase > 0 && done[static_cast<std::size_t>(phase - 1)] != threads) ++early;
-        if (shares[static_cast<std::size_t>(phase * threads + share)]++ != 0) ++twice;
-        if (phase % 16 == share) std::this_thread::sleep_for(100us);
-        ++done[static_cast<std::size_t>(phase)];
-      });
-      CHECK(early == 0);
-      CHECK(twice == 0);
-      CHECK(done.back() == threads);
-    }
-  }
+TEST_CASE("within a loop there is one thread, on every thread of it", "[threads]") {
+  const Threads set(2);
+  std::atomic<int> here{0}, more{0};
+  parallel_in_order(2, [&](std::int64_t) {
+    ++here;
+    comes_true([&] { return here == 2; });
+    if (num_threads() != 1) ++more;
+  });
+  CHECK(here == 2);
+  CHECK(more == 0);
+  CHECK(num_threads() == 2);
 }
 
-TEST_CASE("what a share throws is thrown after all phases are over", "[threads]") {
-  const Threads set(2);
-  std::atomic<int> calls{0};
-  Phases phases(2);
-  CHECK_THROWS_AS(phases.run(4,
-                             [&](int phase, int, int) {
-                               ++calls;
-                               if (phase == 1) throw std::runtime_error("share");
-                             }),
-                  std::runtime_error);
-  CHECK(calls == 8);
+#endif
+
+TEST_CASE("the first piece that fails is thrown, and no more begin", "[threads]") {
+  for (const int threads : {1, 2}) {
+    const Threads set(threads);
+    std::atomic<int> begun{0};
+    std::string message;
+    try {
+      parallel_in_order(1000, [&](std::int64_t i) {
+        ++begun;
+        if (i == 0 && threads > 1) comes_true([&] { return begun > 1; });
+        if (i == 1) std::this_thread::sleep_for(20ms);
+        if (i <= 1) throw std::runtime_error("piece " + std::to_string(i));
+        std::this_thread::sleep_for(1ms);
+      });
+    } catch (const std::runtime_error& error) {
+      message = error.what();
+    }
+    CHECK(message == "piece 0");
+    CHECK(begun < 100);
+  }
 }
 
 }  // namespace retnet::kernels

@@ -20,7 +20,7 @@ using ListenerBase = Catch::TestEventListenerBase;
 namespace retnet::test {
 namespace {
 
-class Surroundings : public ListenerBase {
+class SuiteListener : public ListenerBase {
  public:
   using ListenerBase::ListenerBase;
 
@@ -42,5 +42,5 @@ class Surroundings : public ListenerBase {
 }  // namespace
 }  // namespace retnet::test
 
-using retnet::test::Surroundings;
-CATCH_REGISTER_LISTENER(Surroundings)
+using retnet::test::SuiteListener;
+CATCH_REGISTER_LISTENER(SuiteListener)

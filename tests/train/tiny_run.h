@@ -10,6 +10,7 @@
 #include "kernels/parallel.h"
 #include "tensor/file.h"
 #include "tests/support/temporary_folder.h"
+#include "tests/support/threads.h"
 #include "train/checkpoint.h"
 #include "train/log.h"
 #include "train/run_folder.h"
@@ -41,13 +42,6 @@ inline Run tiny_run(const TemporaryFolder& folder, const std::string& name, std:
   run.data = {data}, run.out = folder / name, run.quiet = true;
   return run;
 }
-
-/// While it lives, this many threads. One is enough for a tiny run: more only wait for each other.
-struct Threads {
-  explicit Threads(int n) { kernels::set_num_threads(n); }
-  ~Threads() { kernels::set_num_threads(before); }
-  int before = kernels::num_threads();
-};
 
 inline RunResult train_to_end(const Run& run) {
   const std::atomic<bool> stop{false};
