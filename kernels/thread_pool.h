@@ -33,7 +33,7 @@ inline constexpr int kMostThreads = 1024;
 /// Processors that this process may use: with OpenMP, else 1.
 int num_processors();
 
-/// How long a thread waits awake: longer than a wake of one that sleeps usually takes.
+/// How long a thread waits awake: several times what it takes to wake one that sleeps (some 25 us).
 inline constexpr std::chrono::microseconds kPatience{200};
 
 /// The processor that a thread was last seen on, for those that wait for it.

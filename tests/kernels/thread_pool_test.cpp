@@ -17,10 +17,6 @@ namespace retnet::kernels {
 namespace {
 
 using namespace std::chrono_literals;
-using test::comes_true;
-using test::Held;
-using test::helper;
-using test::Threads;
 
 std::int64_t sum_of_loop(std::int64_t count, std::int64_t work) {
   std::vector<std::atomic<int>> runs(static_cast<std::size_t>(count));
@@ -34,7 +30,7 @@ std::int64_t sum_of_loop(std::int64_t count, std::int64_t work) {
 
 TEST_CASE("every piece of a loop runs once, whatever the threads, the pieces and their work", "[threads]") {
   for (const int threads : {1, 2, 3, 8, 70}) {
-    const Threads set(threads);
+    const test::Threads set(threads);
     for (const std::int64_t count : {1, 2, 3, 7, 64, 1000})
       for (const std::int64_t work : {std::int64_t{0}, std::int64_t{1}, std::int64_t{100}, kParallelWork}) {
         CAPTURE(threads, count, work);
@@ -53,21 +49,31 @@ TEST_CASE("shares are taken whole, each piece once, one's own first", "[threads]
   CHECK(!shares.take(0, begin, end));
 }
 
+TEST_CASE("more threads than there is room for shares take each piece once too", "[threads]") {
+  constexpr int kThreads = 300;
+  std::vector<int> taken(1000);
+  Shares shares(1000, kThreads, 1);
+  std::int64_t begin = 0, end = 0;
+  for (int rank = kThreads - 1; shares.take(rank, begin, end); rank = (rank + 7) % kThreads)
+    for (std::int64_t i = begin; i < end; ++i) ++taken[static_cast<std::size_t>(i)];
+  CHECK(taken == std::vector<int>(1000, 1));
+}
+
 #if defined(_OPENMP)
 
 TEST_CASE("a helper that sleeps comes when there is work", "[threads]") {
-  const Threads set(2);
+  const test::Threads set(2);
   for (int i = 0; i < 20; ++i) {
     if (i % 2) std::this_thread::sleep_for(5 * kPatience);
-    helper();
+    test::helper();
   }
 }
 
 TEST_CASE("a thread that gets no processor holds up no loop that it has not begun", "[threads]") {
-  const Threads set(2);
-  const pthread_t thread = helper();
+  const test::Threads set(2);
+  const pthread_t thread = test::helper();
   {
-    const Held stalled(thread);
+    const test::Held stalled(thread);
     for (int i = 0; i < 100; ++i) CHECK(sum_of_loop(64, kParallelWork) == 64);
     std::int64_t sum = 0;
     parallel_in_order(10, [&](std::int64_t i) { sum += i; });
@@ -76,11 +82,11 @@ TEST_CASE("a thread that gets no processor holds up no loop that it has not begu
     Phases(2).run(3, [&](int phase, int share, int) { done.push_back(2 * phase + share); });
     CHECK(done == std::vector<int>{0, 1, 2, 3, 4, 5});
   }
-  helper();  // comes again
+  test::helper();  // comes again
 }
 
 TEST_CASE("loops inside of a parallel region of the caller take no other threads", "[threads]") {
-  const Threads set(3);
+  const test::Threads set(3);
   std::atomic<int> elsewhere{0}, runs{0};
 #pragma omp parallel num_threads(2)
   {
@@ -98,13 +104,13 @@ TEST_CASE("loops inside of a parallel region of the caller take no other threads
 }
 
 TEST_CASE("a process that was forked makes threads of its own", "[threads]") {
-  const Threads set(3);
+  const test::Threads set(3);
   CHECK(sum_of_loop(64, kParallelWork) == 64);
   const pid_t child = fork();
   REQUIRE(child >= 0);
   if (child == 0) {
     alarm(20);
-    helper();
+    test::helper();
     _exit(sum_of_loop(64, kParallelWork) == 64 ? 0 : 1);
   }
   int status = 0;
@@ -114,7 +120,7 @@ TEST_CASE("a process that was forked makes threads of its own", "[threads]") {
 }
 
 TEST_CASE("loops that begin side by side are each whole", "[threads]") {
-  const Threads set(2);
+  const test::Threads set(2);
   std::atomic<int> wrong{0};
   std::vector<std::thread> callers;
   for (int i = 0; i < 4; ++i)
@@ -133,11 +139,11 @@ TEST_CASE("loops that begin side by side are each whole", "[threads]") {
 }
 
 TEST_CASE("within a loop there is one thread, on every thread of it", "[threads]") {
-  const Threads set(2);
+  const test::Threads set(2);
   std::atomic<int> here{0}, more{0};
   parallel_in_order(2, [&](std::int64_t) {
     ++here;
-    comes_true([&] { return here == 2; });
+    test::comes_true([&] { return here == 2; });
     if (num_threads() != 1) ++more;
   });
   CHECK(here == 2);
@@ -149,13 +155,13 @@ TEST_CASE("within a loop there is one thread, on every thread of it", "[threads]
 
 TEST_CASE("the first piece that fails is thrown, and no more begin", "[threads]") {
   for (const int threads : {1, 2}) {
-    const Threads set(threads);
+    const test::Threads set(threads);
     std::atomic<int> begun{0};
     std::string message;
     try {
       parallel_in_order(1000, [&](std::int64_t i) {
         ++begun;
-        if (i == 0 && threads > 1) comes_true([&] { return begun > 1; });
+        if (i == 0 && threads > 1) test::comes_true([&] { return begun > 1; });
         if (i == 1) std::this_thread::sleep_for(20ms);
         if (i <= 1) throw std::runtime_error("piece " + std::to_string(i));
         std::this_thread::sleep_for(1ms);

@@ -12,15 +12,7 @@
 #include "tests/support/threads.h"
 
 namespace retnet::kernels {
-namespace {
-
 using namespace std::chrono_literals;
-using test::comes_true;
-using test::Held;
-using test::helper;
-using test::Threads;
-
-}  // namespace
 
 TEST_CASE("a wait ends when it is over, at once in the way of another, and else when patience ends",
           "[threads]") {
@@ -36,6 +28,8 @@ TEST_CASE("a wait ends when it is over, at once in the way of another, and else 
 }
 
 #if defined(_OPENMP)
+
+namespace {
 
 /// Seconds of a processor that a thread has had.
 double seconds_of(pthread_t thread) {
@@ -74,7 +68,7 @@ double seconds_of_waiting() {
         taken = true;
         std::this_thread::sleep_for(5ms);
       } else {
-        comes_true([&] { return taken.load(); });
+        test::comes_true([&] { return taken.load(); });
         begin = seconds_of(pthread_self());
       }
     });
@@ -83,13 +77,15 @@ double seconds_of_waiting() {
   return seconds;
 }
 
+}  // namespace
+
 TEST_CASE("who waits long does so asleep, and at once on the processor of the one waited for", "[threads]") {
-  const Threads set(2);
-  helper();
+  const test::Threads set(2);
+  test::helper();
   CHECK(seconds_of_waiting() < 20 * 2.5e-3);  // kPatience each, and what it takes to fall asleep
   {
     const OneProcessor one;
-    helper();
+    test::helper();
     CHECK(seconds_of_waiting() < 20 * 1e-4);
   }
   // Helpers that nobody calls.
@@ -119,13 +115,13 @@ TEST_CASE("a thread is seen where it was last", "[threads]") {
 
 TEST_CASE("a thread that loses its processor between two phases holds up none of those that follow",
           "[threads]") {
-  const Threads set(2);
-  const pthread_t thread = helper();
+  const test::Threads set(2);
+  const pthread_t thread = test::helper();
   const std::thread::id caller = std::this_thread::get_id();
   int tried = 0;
   for (int i = 0; i < 200 && tried < 20; ++i) {
     std::atomic<bool> helped{false};
-    std::optional<Held> stalled;
+    std::optional<test::Held> stalled;
     int alone = 0;
     Phases(2).run(4, [&](int phase, int share, int) {
       if (std::this_thread::get_id() != caller) {
@@ -148,7 +144,7 @@ TEST_CASE("a thread that loses its processor between two phases holds up none of
 
 TEST_CASE("a phase begins when all shares of the one before are done", "[threads]") {
   for (const int threads : {1, 2, 3, 8}) {
-    const Threads set(threads);
+    const test::Threads set(threads);
     constexpr int kPhaseCount = 50;
     Phases phases(threads);
     for (int run = 0; run < 20; ++run) {
@@ -170,7 +166,7 @@ TEST_CASE("a phase begins when all shares of the one before are done", "[threads
 }
 
 TEST_CASE("what a share throws is thrown after all phases are over", "[threads]") {
-  const Threads set(2);
+  const test::Threads set(2);
   std::atomic<int> calls{0};
   Phases phases(2);
   CHECK_THROWS_AS(phases.run(4,

@@ -42,29 +42,35 @@ inline pthread_t helper() {
   return thread;
 }
 
-inline sem_t let_go;
-inline std::atomic<int> held{0};
-
 /// A helper that gets no processor, as far as the others can tell, as long as this lives: in a signal
 /// handler.
-struct Held {
-  explicit Held(pthread_t thread) : before(std::signal(SIGUSR2, hold)) {
-    sem_init(&let_go, 0, 0);
-    held = 0;
+class Held {
+ public:
+  explicit Held(pthread_t thread) : before_(std::signal(SIGUSR2, hold)) {
+    sem_init(&let_go_, 0, 0);
+    state_ = State::called;
     pthread_kill(thread, SIGUSR2);
-    while (held == 0) std::this_thread::yield();
+    while (state_ == State::called) std::this_thread::yield();
   }
   ~Held() {
-    sem_post(&let_go);
-    while (held == 1) std::this_thread::yield();
-    std::signal(SIGUSR2, before);
+    sem_post(&let_go_);
+    while (state_ == State::held) std::this_thread::yield();
+    std::signal(SIGUSR2, before_);
+    sem_destroy(&let_go_);
   }
+  Held(const Held&) = delete;
+  Held& operator=(const Held&) = delete;
+
+ private:
+  enum class State { called, held, gone };
   static void hold(int) {
-    held = 1;
-    while (sem_wait(&let_go) != 0) continue;
-    held = 2;
+    state_ = State::held;
+    while (sem_wait(&let_go_) != 0) continue;
+    state_ = State::gone;
   }
-  void (*before)(int);
+  static inline sem_t let_go_;
+  static inline std::atomic<State> state_{State::gone};
+  void (*before_)(int);
 };
 
 }  // namespace retnet::test

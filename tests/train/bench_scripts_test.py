@@ -72,13 +72,13 @@ def roofline(source, program, folder):
 
 
 def busy(source, program, folder):
-    """One round of a moment: every case beside another program, and what is printed is what is written."""
-    arguments = ["--program", program, "--quick", "--hogs", "1", "--torch-python", os.path.join(folder, "no-python"), "--out", folder]
+    """One round of a moment: every case beside no other program and beside one, and what is printed is what is written."""
+    arguments = ["--program", program, "--quick", "--hogs", "0", "1", "--torch-python", os.path.join(folder, "no-python"), "--out", folder]
     printed = run(sys.executable, os.path.join(source, "train/bench_busy.py"), *arguments)
     with open(os.path.join(folder, "busy.json"), encoding="utf-8") as file:
         results = json.load(file)
     cases = [f"tiny, {case}" for case in ("training, batch 16", "training, batch 2", "decoding, batch 1", "decoding, batch 4", "decoding, batch 16")]
-    assert [(r["hogs"], r["case"]) for r in results] == [(1, case) for case in cases], results
+    assert [(r["hogs"], r["case"]) for r in results] == [(hogs, case) for hogs in (0, 1) for case in cases], results
     for result in results:
         assert result["rates"][0] > 0 and result["shares"][0] == result["rates"][0] / result["apart"][0], result
         assert f"{result['case']:<28}{result['rates'][0]:>10,.0f}" in printed, (result, printed)

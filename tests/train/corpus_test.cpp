@@ -14,6 +14,7 @@
 
 #include "tests/support/terminal.h"
 #include "tests/support/test.h"
+#include "tests/support/threads.h"
 #include "tests/train/tiny_run.h"
 #include "train/dataset.h"
 #include "train/evaluate.h"

@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "tests/support/test.h"
+#include "tests/support/threads.h"
 #include "tests/train/tiny_run.h"
 
 namespace retnet {

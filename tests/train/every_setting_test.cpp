@@ -8,6 +8,7 @@
 #include "tests/support/test.h"
 #include "tests/train/reference_run.h"
 #include "train/presets.h"
+#include "tests/support/threads.h"
 
 namespace retnet {
 namespace {

@@ -7,6 +7,7 @@
 #include "tensor/storage.h"
 #include "tests/support/allocations.h"
 #include "tests/support/test.h"
+#include "tests/support/threads.h"
 #include "tests/train/tiny_run.h"
 #include "train/evaluate.h"
 #include "train/optimizer.h"

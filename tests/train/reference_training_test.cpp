@@ -5,6 +5,7 @@
 
 #include "tests/support/test.h"
 #include "tests/train/reference_run.h"
+#include "tests/support/threads.h"
 
 namespace retnet {
 namespace {

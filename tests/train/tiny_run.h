@@ -7,10 +7,8 @@
 #include <sstream>
 #include <string>
 
-#include "kernels/parallel.h"
 #include "tensor/file.h"
 #include "tests/support/temporary_folder.h"
-#include "tests/support/threads.h"
 #include "train/checkpoint.h"
 #include "train/log.h"
 #include "train/run_folder.h"

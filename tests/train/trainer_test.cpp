@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "tests/support/test.h"
+#include "tests/support/threads.h"
 #include "tests/train/tiny_run.h"
 
 namespace retnet {

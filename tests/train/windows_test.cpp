@@ -5,6 +5,7 @@
 
 #include "tests/support/small_models.h"
 #include "tests/support/test.h"
+#include "tests/support/threads.h"
 #include "tests/train/reference_run.h"
 
 namespace retnet {
